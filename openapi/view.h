@@ -1,0 +1,46 @@
+/* view: typed read-only structs, generated per message, for code that only reads (controllers, scheduler, agent).
+ *
+ *     const struct core_v1_pod *pod = view_object(arena, object);
+ *     if (str_eqz(pod->spec->node_name, "a")) …
+ *
+ * The generated header is "openapi/views.h": one struct per message named <group>_<version>_<kind> in snake case
+ * (core_v1_pod_spec, apps_v1_deployment, meta_v1_object_meta, networking_v1_ingress: the first label of the group).
+ *   single string, bytes (undecoded base64), quantity: struct str  (p == NULL when absent)
+ *   time, micro time: int64_t microseconds since 1970, 0 when absent
+ *   bool, int32, int64, double: the C type beside `bool has_<name>` (false and 0 when absent)
+ *   int-or-string: struct int_or_string
+ *   message: const struct … * (NULL when absent, except metadata, spec and status of top-level kinds: never NULL)
+ *   list: struct { T *items; size_t len; } — lists of messages hold structs by value; absent is len 0
+ *   map: struct { struct …_entry { struct str key; V value; } *items; size_t len; } sorted by key
+ *   any: const struct value * (NULL when absent)
+ * Names are snake case of the JSON name (nodeName → node_name, clusterIPs → cluster_ips, podIP → pod_ip); C keywords get
+ * a trailing underscore (default_, operator_, continue_).
+ * Strings point into the decoded text where it needs no unescaping, else into the arena: keep both alive.
+ */
+#ifndef SKIFF_OPENAPI_VIEW_H
+#define SKIFF_OPENAPI_VIEW_H
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "openapi/schema.h"
+#include "openapi/value.h"
+
+struct int_or_string {
+    bool is_string;
+    int32_t integer;
+    struct str string; /* p == NULL and !is_string and integer 0: absent */
+    bool present;
+};
+
+struct object; /* openapi/object/object.h */
+
+/* Decode JSON text, a value tree, or an object's body (in its storage version) into the view struct of `m`.
+ * Unknown members are skipped; members of the wrong type count as absent (stored bodies were validated). */
+int view_from_json(struct arena *a, const struct schema_message *m, struct str json, const void **ret, struct err *err);
+const void *view_from_value(struct arena *a, const struct schema_message *m, const struct value *v);
+/* Asserts that the body parses. metadata.resourceVersion is filled in from the object. */
+const void *view_object(struct arena *a, const struct object *o);
+/* The other way: a view (or part of one) back to a value tree, e.g. a pod template for a new pod. */
+struct value *view_to_value(struct arena *a, const struct schema_message *m, const void *view);
+
+#endif

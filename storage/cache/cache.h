@@ -1,0 +1,105 @@
+/* cache: the objects above the bytes: per resource a copy-on-write tree, a bounded history, and the watch hub.
+ *
+ * All objects of all registered resources are in memory (immutable, shared). A snapshot costs a reference. Writes go
+ * through cache_commit: compares and puts become one kv transaction; the committer publishes trees and watch events in
+ * revision order before the writer's `done` is posted to its loop, so a reader always sees what was answered.
+ *
+ * Thread rules: every function may be called on any thread; callbacks run on the loop that was given.
+ */
+#ifndef SKIFF_STORAGE_CACHE_CACHE_H
+#define SKIFF_STORAGE_CACHE_CACHE_H
+
+#include "base/loop.h"
+#include "openapi/object/object.h"
+#include "openapi/object/tree.h"
+#include "storage/kv/kv.h"
+
+struct cache;
+
+/* Loads every resource in `resources` from kv (in parallel where it pays). kv stays the caller's. */
+int cache_create(struct kv *kv, const struct resource *const *resources, size_t n, struct cache **ret, struct err *err);
+void cache_destroy(struct cache *c);
+/* Serve another resource from now on (CustomResourceDefinitions), loading what is stored of it. */
+int cache_add_resource(struct cache *c, const struct resource *r, struct err *err);
+
+int64_t cache_revision(struct cache *c); /* newest published */
+/* The caller owns the reference. Its revision is the newest published one, also when nothing of this resource changed. */
+struct object_tree *cache_snapshot(struct cache *c, const struct resource *r);
+/* One object, the caller owns the reference; NULL when absent. */
+const struct object *cache_find(struct cache *c, const struct resource *r, struct str namespace_, struct str name);
+/* The tree as it was at `revision` (paged and exact lists). ERR_EXPIRED when history does not reach that far,
+ * ERR_TIMEOUT ("Too large resource version: X, current: Y") when it lies ahead. Recent roots are kept; older ones are
+ * rebuilt from kv. */
+int cache_snapshot_at(struct cache *c, const struct resource *r, int64_t revision, struct object_tree **ret,
+                      struct err *err);
+/* Call back on `loop` once `revision` has been published (or the time-out has passed: ERR_TIMEOUT). */
+void cache_wait_revision(struct cache *c, int64_t revision, int64_t timeout_ms, struct loop *loop,
+                         void (*fn)(void *arg, int rc), void *arg);
+
+enum cache_write_kind { CACHE_CREATE, CACHE_UPDATE, CACHE_DELETE };
+struct cache_write {
+    enum cache_write_kind kind;
+    struct object *object;    /* CREATE, UPDATE: the new object, revision unset; the cache takes the reference */
+    const struct object *old; /* UPDATE, DELETE: what it replaces; its revision is the compare. Borrowed until done */
+    int64_t ttl_s;            /* CREATE, UPDATE: expire after so long (events); 0 = never */
+};
+
+/* rc: 0; ERR_ALREADY_EXISTS (CREATE of an existing key); ERR_CONFLICT (the old revision has moved on, or an extra
+ * compare failed); or the kv's own error. `objects` (one per write, NULL for deletes) are borrowed for the call and carry
+ * their final revision. After DELETE, `revision` is the deletion's. */
+typedef void cache_commit_done(void *arg, int rc, int64_t revision, const struct object *const *objects,
+                               const struct err *err);
+/* Everything passed in except the objects is copied. Extra compares and raw ops (allocator bitmaps, fences) ride along. */
+void cache_commit(struct cache *c, const struct cache_write *writes, size_t n, const struct kv_compare *compares,
+                  size_t n_compares, const struct kv_op *ops, size_t n_ops, struct loop *loop, cache_commit_done *done,
+                  void *arg);
+
+/* ---- watch ---- */
+
+enum watch_type { WATCH_ADDED, WATCH_MODIFIED, WATCH_DELETED, WATCH_BOOKMARK, WATCH_ERROR };
+
+/* One change, made once and shared by every watcher of it. */
+struct watch_event {
+    struct ref ref;
+    enum watch_type type;        /* as the store saw it */
+    int64_t revision;
+    const struct object *object; /* the new state; of a delete the last state, with the deletion's revision */
+    const struct object *prev;   /* NULL for a creation */
+    _Atomic(struct slice *) frames[3]; /* encodings of the JSON wire form for ADDED, MODIFIED, DELETED, made by the
+                                          first watcher that needs one (api/), shared by the others */
+};
+
+struct watch_filter {
+    const struct resource *resource;
+    struct str namespace_;     /* empty = all */
+    struct str name;           /* STR_NULL = all: metadata.name=x */
+    int field;                 /* index of a selectable field the hub indexes by (spec.nodeName), -1 = none */
+    struct str field_value;
+    bool (*match)(void *arg, const struct object *o); /* further selectors; NULL = all. Called on the watcher's loop */
+    void *match_arg;
+};
+
+/* What this watcher sees of an event: its own type (an object that starts to match is ADDED, one that stops is DELETED). */
+struct watch_delivery {
+    enum watch_type type;
+    struct watch_event *event; /* NULL for BOOKMARK and ERROR; borrowed for the call */
+    int64_t revision;
+    const struct err *err; /* ERROR: ERR_EXPIRED … the watch has ended */
+};
+
+struct watch; /* one watcher */
+typedef void watch_fn(void *arg, const struct watch_delivery *deliveries, size_t n);
+
+/* Watch from after `revision` (history is replayed first; then live, gap-free, in order). Callbacks on `loop`.
+ * ERR_EXPIRED when history does not reach back. A watcher that is not ready for more calls watch_pause; events wait in the
+ * shared history (never in memory of its own) and watch_resume goes on from there, or ends with ERR_EXPIRED. */
+int watch_start(struct cache *c, const struct watch_filter *filter, int64_t revision, struct loop *loop, watch_fn *fn,
+                void *arg, struct watch **ret, struct err *err);
+void watch_pause(struct watch *w);
+void watch_resume(struct watch *w);
+/* Ask for BOOKMARK deliveries: the revision up to which this watcher has seen everything, about once a minute, and one
+ * at once when `now`. */
+void watch_bookmarks(struct watch *w, bool now);
+void watch_stop(struct watch *w); /* on its loop; no callback after this */
+
+#endif
