@@ -1,0 +1,55 @@
+/* server: the API server as a whole: what it is made of and how it starts and stops.
+ *
+ * api_server_start brings up: identities (certificates, token key, admin kubeconfig) in the data directory, the objects of
+ * a fresh cluster, the network loops and the HTTPS port. Controllers and scheduler run on a loop of their own with
+ * in-process clients (api/client/client.h).
+ */
+#ifndef SKIFF_API_SERVER_H
+#define SKIFF_API_SERVER_H
+
+#include "base/err.h"
+#include "base/loop.h"
+#include "storage/cache/cache.h"
+
+#include <stdbool.h>
+
+struct rbac;          /* api/chain/rbac.h: rules compiled from objects, kept current by watch */
+struct authenticator; /* api/chain/authn.h */
+struct token_signer;  /* api/chain/token.h: service-account tokens (ES256) */
+struct admission;     /* api/admission/admission.h */
+
+struct api_server_options {
+    const char *data_dir;
+    const char *listen;            /* "127.0.0.1:6443"; port 0 = choose */
+    const char *store;             /* "rocksdb", "memory" */
+    const char *kubeconfig;        /* NULL = data_dir/admin.kubeconfig */
+    const char *token_auth_file;   /* NULL = none; lines token,user,uid,"group1,group2" */
+    const char *service_cidr;      /* "10.96.0.0/16" */
+    const char *pod_cidr;          /* "10.244.0.0/16" */
+    const char *tls_san;           /* further names and addresses, comma-separated, or NULL */
+    const char *disable_admission; /* comma-separated plugin names, or NULL */
+    const char *advertise_address; /* of the kubernetes endpoints; NULL = from listen */
+    int n_loops;                   /* network threads, 0 = number of processors */
+};
+
+struct api_server {
+    struct api_server_options options;
+    struct kv *kv;
+    struct cache *cache;
+    struct loop *loops[16]; /* network threads */
+    size_t n_loops;
+    struct http_server *http;
+    struct rbac *rbac;
+    struct authenticator *authn;
+    struct token_signer *signer;
+    struct admission *admission;
+    char *ca_pem;           /* the cluster's CA certificate, also for kube-root-ca.crt */
+    char *agent_client_cert_pem, *agent_client_key_pem; /* how the server proves itself to agents (exec, logs) */
+    bool stopping;
+};
+
+int api_server_start(const struct api_server_options *opt, struct api_server **ret, struct err *err);
+/* Drain and stop: the caller's thread waits. */
+void api_server_stop(struct api_server *s);
+
+#endif

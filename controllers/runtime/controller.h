@@ -1,0 +1,95 @@
+/* controller: the shape every controller has: a pure function from what is to what should be written.
+ *
+ * reconcile() gets a view (consistent snapshots of the resources the controller declared, with indexes), one key, the time
+ * and the facts it asked for before; it answers with writes, a time to be called again and facts it wants. It has no clock,
+ * does no I/O and keeps no globals, so its tests are tables of {given, want}. The runtime observes, queues, calls, executes
+ * and retries (controllers/runtime/runtime.c).
+ */
+#ifndef SKIFF_CONTROLLERS_RUNTIME_CONTROLLER_H
+#define SKIFF_CONTROLLERS_RUNTIME_CONTROLLER_H
+
+#include "api/client/client.h"
+#include "base/arena.h"
+#include "openapi/object/object.h"
+#include "openapi/object/tree.h"
+#include "openapi/view.h"
+
+struct view; /* snapshots of the declared resources, for one call */
+
+/* `which` is the position in the controller's `watches`. Objects are borrowed from the view. */
+const struct object *view_find(const struct view *v, int which, struct str namespace_, struct str name);
+/* All of a namespace ("" = all namespaces), in order of name, into an arena array. */
+size_t view_list(const struct view *v, struct arena *a, int which, struct str namespace_, const struct object ***ret);
+/* Those that name `uid` among their owners (index). */
+size_t view_owned(const struct view *v, struct arena *a, int which, struct str uid, const struct object ***ret);
+/* Those whose selectable field `field` ("spec.nodeName") has this value (index). */
+size_t view_by_field(const struct view *v, struct arena *a, int which, const char *field, struct str value,
+                     const struct object ***ret);
+
+struct key { /* of a queue: usually an object's */
+    struct str namespace_, name;
+};
+
+struct fact_wanted { /* what a reconcile cannot know from its view */
+    enum { FACT_LIVE_GET, FACT_RANDOM } kind;
+    const struct resource *resource; /* FACT_LIVE_GET: read past the cache */
+    struct str namespace_, name;
+};
+
+struct write {
+    struct client_call call; /* verb, resource, body …; values in the reconcile's arena */
+    /* Set when a failure of this kind is fine: bit i = error code -i (e.g. ERR_NOT_FOUND for deletes). */
+    uint32_t accept;
+};
+
+struct reconcile_event { /* an Event to record about `about` */
+    const struct object *about;
+    const char *type, *reason;
+    struct str message;
+};
+
+struct outcome {
+    struct arena *arena;
+    struct write *writes;
+    size_t n_writes, cap_writes;
+    struct reconcile_event *events;
+    size_t n_events, cap_events;
+    int64_t requeue_at_ms; /* wall clock, 0 = no */
+    struct fact_wanted *wanted;
+    size_t n_wanted, cap_wanted;
+    bool failed; /* back off and try again; `why` is logged */
+    struct str why;
+};
+
+struct facts {
+    const struct client_answer *live; /* in the order wanted */
+    size_t n_live;
+    uint64_t random; /* always there: seeds names and jitter */
+};
+
+struct controller_watch {
+    const char *group, *resource;
+    /* Which keys of this controller's queue a change of such an object touches; NULL: the object's own key. Either of
+     * old and now may be NULL. */
+    void (*keys)(const struct view *v, const struct object *old, const struct object *now,
+                 void (*add)(void *arg, struct str namespace_, struct str name), void *arg);
+};
+
+struct controller {
+    const char *name;      /* "deployment" */
+    const char *user;      /* "system:serviceaccount:kube-system:deployment-controller" */
+    const char *component; /* of its events: "deployment-controller" */
+    struct controller_watch watches[8]; /* ends with a NULL resource */
+    int concurrency;       /* keys in flight at once; never one key twice */
+    void (*reconcile)(const struct view *v, struct key key, int64_t now_ms, const struct facts *facts,
+                      struct outcome *out);
+};
+
+struct controllers;
+/* Starts every controller in `list` (ends with NULL) on `loop`, each with its own identity. */
+int controllers_start(struct api_server *server, struct loop *loop, const struct controller *const *list,
+                      struct controllers **ret, struct err *err);
+void controllers_stop(struct controllers *c); /* on its loop */
+const struct controller *const *controllers_all(void);
+
+#endif
