@@ -3,6 +3,12 @@
  * The HTTP front (api/chain, api/route.c) and the in-process client (api/client/local.c) both build a `struct api_request`
  * and hand it to api_verb_run (api/verbs/). Whoever carries it out ends it with exactly one api_answer_* call, at once or
  * later, always on request->loop. The request and its arena are gone when that call returns.
+ *
+ * Who builds a request owns its memory: `ended` is called once, at the very end of the answer, and frees it. An HTTP
+ * request has an arena of its own (not the exchange's: a commit may be in flight when the client leaves), so the names,
+ * options and body it holds are copied into that arena. When the exchange closes early the front sets `exchange` to NULL
+ * and `gone` to true and calls `on_gone` if the verb set it; the verb still ends with an answer (then nobody reads it),
+ * and `ended` runs as usual. Long answers (LIST, WATCH) set `on_drain`, which the front calls from the exchange's.
  */
 #ifndef SKIFF_API_REQUEST_H
 #define SKIFF_API_REQUEST_H
@@ -68,17 +74,30 @@ struct api_request {
 
     client_done *done; /* in-process: who gets the answer */
     void *done_arg;
-    bool retry_conflict_left; /* internal to verbs */
     void *state;       /* the running verb's own */
+
+    bool gone;                                 /* the HTTP client has left */
+    void (*on_gone)(struct api_request *req);  /* set by streaming verbs; may end the request */
+    void (*on_drain)(struct api_request *req); /* set by streaming verbs: room to write again */
+    void (*ended)(struct api_request *req);    /* set by the builder: account for it (audit, metrics, seats), free it */
+    void *owner;                               /* the builder's */
+    int status;                                /* of the answer, set before `ended` */
+    size_t answer_bytes;
 };
 
 /* Runs authorized requests. */
 void api_verb_run(struct api_request *req);
 
+/* Once at start, after kv and cache stand and before the first request: admission plugins and allocators. */
+int api_verbs_init(struct api_server *s, struct err *err);
+void api_verbs_finish(struct api_server *s);
+
 /* Answers. The object is borrowed for the call; the value is in the request's arena and in the version asked for. */
 void api_answer_object(struct api_request *req, int status, const struct object *o);
 void api_answer_value(struct api_request *req, int status, const struct schema_message *schema, const struct value *v);
 void api_answer_err(struct api_request *req, const struct err *err); /* renders a Status */
+/* A body that is already encoded; slices are consumed. HTTP only. */
+void api_answer_bytes(struct api_request *req, int status, const char *content_type, const struct slice *body, size_t n);
 void api_warn(struct api_request *req, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* metav1.Status as upstream writes it: reason, details (name, group, kind, uid, causes, retryAfterSeconds), code. */
