@@ -13,8 +13,10 @@
  *   list: struct { T *items; size_t len; } — lists of messages hold structs by value; absent is len 0
  *   map: struct { struct …_entry { struct str key; V value; } *items; size_t len; } sorted by key
  *   any: const struct value * (NULL when absent)
- * Names are snake case of the JSON name (nodeName → node_name, clusterIPs → cluster_ips, podIP → pod_ip); C keywords get
- * a trailing underscore (default_, operator_, continue_).
+ * Names are snake case of the JSON name (nodeName → node_name, clusterIPs → cluster_ips, podIP → pod_ip); keywords of C
+ * and C++ get a trailing underscore (default_, operator_, continue_, namespace_, template_, int_, bool_).
+ * Lists and entries have names of their own, so that functions can take them: struct core_v1_container_array,
+ * struct str_array, struct str_entry (map of strings), struct str_entry_array, struct resource_v1_device_attribute_entry.
  * Strings point into the decoded text where it needs no unescaping, else into the arena: keep both alive.
  */
 #ifndef SKIFF_OPENAPI_VIEW_H
@@ -31,6 +33,51 @@ struct int_or_string {
     struct str string; /* p == NULL and !is_string and integer 0: absent */
     bool present;
 };
+
+struct str_array {
+    const struct str *items;
+    size_t len;
+};
+struct int32_array {
+    const int32_t *items;
+    size_t len;
+};
+struct int64_array {
+    const int64_t *items;
+    size_t len;
+};
+struct bool_array {
+    const bool *items;
+    size_t len;
+};
+struct value_array { /* list of any */
+    const struct value *const *items;
+    size_t len;
+};
+struct str_entry { /* map of strings, bytes or quantities */
+    struct str key, value;
+};
+struct str_entry_array {
+    const struct str_entry *items;
+    size_t len;
+};
+struct str_array_entry { /* map of lists of strings */
+    struct str key;
+    struct str_array value;
+};
+struct str_array_entry_array {
+    const struct str_array_entry *items;
+    size_t len;
+};
+struct value_entry { /* map of any */
+    struct str key;
+    const struct value *value;
+};
+struct value_entry_array {
+    const struct value_entry *items;
+    size_t len;
+};
+struct str view_map_get(struct str_entry_array map, struct str key); /* STR_NULL when absent */
 
 struct object; /* openapi/object/object.h */
 
