@@ -13,6 +13,7 @@
 #include "api/request.h"
 
 struct rbac;
+struct cache;
 
 struct api_attributes {
     struct str verb;       /* "list", "deletecollection", "impersonate", …; lower-case HTTP method for paths */
