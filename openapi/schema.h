@@ -35,6 +35,12 @@ enum list_type { LIST_TYPE_NONE, LIST_TYPE_ATOMIC, LIST_TYPE_SET, LIST_TYPE_MAP 
 
 enum patch_strategy { PATCH_MERGE = 1, PATCH_REPLACE = 2, PATCH_RETAIN_KEYS = 4 }; /* bits */
 
+/* A printer column of `kubectl get`; arrays end with a NULL name. */
+struct schema_column {
+    const char *name, *type, *format, *description;
+    int priority; /* 0 = always shown, 1 = with -o wide */
+};
+
 /* Named formats that the validator knows; `FORMAT_NONE` checks nothing. */
 enum field_format {
     FORMAT_NONE,
@@ -62,6 +68,7 @@ enum field_flags {
     FIELD_HAS_MAX = 1 << 5,
     FIELD_EMBEDDED_TYPE = 1 << 6, /* apiVersion or kind: in the JSON, not in the protobuf message (envelope) */
     FIELD_UNION = 1 << 7,         /* one member of a union (volume source, handler); see the message's union rules */
+    FIELD_MAP_OF_LISTS = 1 << 8,  /* SHAPE_MAP: every value is a list of `type` (UserInfo.extra) */
 };
 
 struct schema_message;
@@ -75,7 +82,7 @@ struct schema_field {
     uint8_t format;         /* enum field_format */
     uint16_t flags;         /* enum field_flags */
     uint16_t proto_number;
-    uint16_t proto_outer;   /* for "1.4": the embedding message's field 1 here, 4 above; else 0 */
+    uint16_t proto_outer;   /* for "1.4": the embedding message's field 1 here, 4 above; "2.3.4": 2 << 8 | 3; else 0 */
     const struct schema_message *message; /* FIELD_MESSAGE only */
     const struct str *map_keys; /* of LIST_TYPE_MAP, ends with STR_NULL; NULL otherwise */
     struct str merge_key;
@@ -138,6 +145,7 @@ struct resource_version {
                                        order and count are the same in every version of the resource */
     const char *table;              /* key of the printer columns, NULL = name and age only */
     bool deprecated;
+    const struct schema_column *columns; /* of `table`, NULL without one */
 };
 
 struct resource {
@@ -164,6 +172,8 @@ const struct resource *resource_find(struct str group, struct str name);        
 const struct resource *resource_find_kind(struct str group, struct str kind);
 const struct resource_version *resource_version_find(const struct resource *r, struct str version);
 const struct resource_version *resource_storage_version(const struct resource *r);
+/* Printer columns by table name ("pod", "scale", "status"); NULL = no such table. */
+const struct schema_column *schema_columns(const char *table);
 /* "v1" or "apps/v1" */
 struct str resource_api_version(struct arena *a, struct str group, struct str version);
 
