@@ -27,6 +27,7 @@ struct http_peer { /* what is known of the connection; lives as long as it */
     char address[64];       /* "10.0.0.1:34567" */
     bool tls, http2;
     struct str cert_der;    /* the verified client certificate, STR_NULL without one */
+    bool cert_invalid;      /* there was one, but it did not verify (unknown signer, expired, not for clients) */
     struct str cert_cn;     /* subject common name */
     const struct str *cert_orgs; /* subject organizations, ends with STR_NULL */
     void *user;             /* for the handler: cached identity of the connection, freed by user_free */
@@ -70,7 +71,9 @@ void http_server_destroy(struct http_server *s);
 
 struct str http_header_get(const struct http_exchange *ex, const char *lower_case_name); /* STR_NULL when absent */
 
-/* A whole response. Slices are consumed (owner references are taken over). content-length is added. */
+/* A whole response. Slices are consumed (owner references are taken over). content-length and date are added. A slice
+ * without an owner is a constant or lies in the exchange's arena, which lives on until the response is sent.
+ * The bodies of answers to HEAD and of 204 and 304 are dropped. */
 void http_respond(struct http_exchange *ex, int status, const struct http_header *headers, size_t n_headers,
                   const struct slice *body, size_t n_body);
 /* A streamed one: start, send any number of times, finish. Chunked on HTTP/1.1. */

@@ -19,7 +19,10 @@ struct tls_options {
     bool alpn_h2, alpn_http1;
 };
 int tls_context_create(const struct tls_options *opt, struct tls_context **ret, struct err *err);
-void tls_context_destroy(struct tls_context *c);
+void tls_context_destroy(struct tls_context *c); /* connections made from it live on; NULL is fine */
+/* For those who run connections: the SSL_CTX, and what OpenSSL last complained of on this thread (clears its queue). */
+struct ssl_ctx_st *tls_context_ssl(const struct tls_context *c);
+void tls_last_error(char *ret_text, size_t size);
 
 /* Key pairs and certificates, P-256 and ECDSA with SHA-256. All texts are PEM, malloc'd. */
 struct tls_pair {
