@@ -15,8 +15,13 @@ struct authenticator;
 int authenticator_create(struct api_server *server, struct authenticator **ret, struct err *err);
 void authenticator_destroy(struct authenticator *a);
 
-/* The user of a request, valid as long as the exchange. ERR_UNAUTHORIZED: credentials were given and are not valid. */
-int authn_request(struct authenticator *a, struct http_exchange *ex, const struct api_user **ret, struct err *err);
+/* The user of a request, valid as long as `arena`. ERR_UNAUTHORIZED: credentials were given and are not valid. */
+int authn_request(struct authenticator *a, struct http_exchange *ex, struct arena *arena, const struct api_user **ret,
+                  struct err *err);
+
+/* Impersonate-User and its companions: *user becomes whom the headers name, if `user` may. ERR_FORBIDDEN otherwise. */
+int authn_impersonate(struct rbac *rbac, struct http_exchange *ex, struct arena *arena, const struct api_user **user,
+                      struct err *err);
 
 /* A bearer token on its own (TokenReview). Audiences asked for: none = the API server's. ret_audiences gets those of the
  * token that match. 0; 1 = nobody's token; ERR_UNAUTHORIZED with the reason. The user is in the arena. */
