@@ -33,7 +33,8 @@ struct object {
     bool has_finalizers;
     uint16_t n_labels, n_fields, n_owners;
     const struct object_label *labels; /* sorted by key */
-    const struct str *fields; /* values of the resource's selectable fields, in that order; empty when absent */
+    const struct str *fields; /* values of the resource's selectable fields as text, in that order; an absent string is
+                                 empty, an absent boolean "false", an absent number "0", as upstream's field sets say */
     const struct object_owner *owners;
     struct str body;          /* `{"metadata":{…},"spec":…}`: always starts with `{"metadata":{` */
 };
@@ -53,6 +54,8 @@ int object_from_stored(struct arena *scratch, const struct resource *r, struct s
 /* The same object at another revision: the committer knows the revision only at commit. Cheap: it may fill in place
  * only before publication. */
 void object_set_revision(struct object *o, int64_t revision, int64_t create_revision);
+/* A copy of a published object at another revision (the last state of a deleted object carries the deletion's). */
+struct object *object_at_revision(const struct object *o, int64_t revision);
 
 static inline const struct object *object_get(const struct object *o)
 {
