@@ -47,6 +47,11 @@ int label_selector_parse(struct arena *a, struct str text, struct label_selector
 int label_selector_from_value(struct arena *a, const struct value *v, struct label_selector *ret, struct err *err);
 int label_selector_from_view(struct arena *a, const struct meta_v1_label_selector *v, struct label_selector *ret,
                              struct err *err);
+/* Append one requirement: `op` is In, NotIn, Exists, DoesNotExist (of a LabelSelector) or "=" (of its matchLabels). Call
+ * label_selector_seal after the last one. ERR_INVALID when malformed. */
+int label_selector_add(struct arena *a, struct label_selector *s, struct str key, struct str op, const struct str *values,
+                       size_t n_values, struct err *err);
+void label_selector_seal(struct label_selector *s);
 /* From a plain map of labels (a Service's selector); NULL or empty selects everything. */
 void label_selector_from_map(struct arena *a, const struct value *map, struct label_selector *ret);
 
