@@ -25,4 +25,11 @@ typedef void cri_done(void *arg, const ProtobufCMessage *response, const struct 
 void cri_call(struct cri *c, const char *service, const char *method, const ProtobufCMessage *request,
               const ProtobufCMessageDescriptor *response, int64_t timeout_ms, cri_done *done, void *arg);
 
+/* GetContainerEvents: on_event for each until on_done (err says why; ERR_METHOD_NOT_ALLOWED: this runtime has none). One at
+ * a time; cri_events_stop ends it silently. */
+struct Runtime__V1__ContainerEventResponse;
+void cri_events(struct cri *c, void (*on_event)(void *arg, const struct Runtime__V1__ContainerEventResponse *event),
+                void (*on_done)(void *arg, const struct err *err), void *arg);
+void cri_events_stop(struct cri *c);
+
 #endif
