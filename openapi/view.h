@@ -77,6 +77,14 @@ struct value_entry_array {
     const struct value_entry *items;
     size_t len;
 };
+struct time_entry { /* map of times: microseconds since 1970 */
+    struct str key;
+    int64_t value;
+};
+struct time_entry_array {
+    const struct time_entry *items;
+    size_t len;
+};
 struct str view_map_get(struct str_entry_array map, struct str key); /* STR_NULL when absent */
 
 struct object; /* openapi/object/object.h */
