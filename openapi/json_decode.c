@@ -454,8 +454,7 @@ static void drop_repeated(struct decoder *d, struct value *map, const struct ste
     for (size_t i = 0; i + 1 < n; i++)
         if (str_eq(sorted[i]->key, sorted[i + 1]->key)) {
             strict_error(d, "duplicate", at, sorted[i]->key);
-            sorted[i + 1]->value = sorted[i + 1]->value; /* last wins */
-            sorted[i]->value = NULL;
+            sorted[i]->value = NULL; /* the last wins */
             any = true;
         }
     if (!any)
@@ -465,6 +464,21 @@ static void drop_repeated(struct decoder *d, struct value *map, const struct ste
         if (map->map.members[i].value)
             map->map.members[kept++] = map->map.members[i];
     map->map.len = kept;
+}
+
+static int by_member_key(const void *a, const void *b)
+{
+    return str_cmp(((const struct value_member *)a)->key, ((const struct value_member *)b)->key);
+}
+
+/* Go writes the keys of a typed map in order; mostly they come in it. */
+static void sort_members(struct value *map)
+{
+    for (size_t i = 1; i < map->map.len; i++)
+        if (str_cmp(map->map.members[i - 1].key, map->map.members[i].key) > 0) {
+            qsort(map->map.members, map->map.len, sizeof *map->map.members, by_member_key);
+            return;
+        }
 }
 
 enum { LOOK_BACK = 32 };
@@ -498,6 +512,8 @@ static int decode_map(struct decoder *d, const struct schema_field *f, yyjson_va
     }
     if (count > LOOK_BACK)
         drop_repeated(d, v, at);
+    if (f)
+        sort_members(v);
     d->depth_left++;
     *ret = v;
     return 0;
