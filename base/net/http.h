@@ -67,7 +67,7 @@ int http_server_create(const struct http_server_options *opt, struct http_server
 int http_server_port(const struct http_server *s); /* the one bound (listen with port 0) */
 /* Stop accepting, send GOAWAY, let exchanges end for up to grace_ms, then close. `done` on the first loop. */
 void http_server_stop(struct http_server *s, int64_t grace_ms, void (*done)(void *arg), void *arg);
-void http_server_destroy(struct http_server *s);
+void http_server_destroy(struct http_server *s); /* after `done`; NULL is fine */
 
 struct str http_header_get(const struct http_exchange *ex, const char *lower_case_name); /* STR_NULL when absent */
 
