@@ -93,4 +93,9 @@ int client_create_kubeconfig(struct loop *loop, const char *file, const char *us
 void client_event(struct client *c, const char *component, const char *host, const struct object *about, const char *type,
                   const char *reason, const char *fmt, ...) __attribute__((format(printf, 7, 8)));
 
+/* The same about a part of the object, e.g. field_path "spec.containers{nginx}". */
+void client_event_at(struct client *c, const char *component, const char *host, const struct object *about,
+                     const char *field_path, const char *type, const char *reason, const char *fmt, ...)
+    __attribute__((format(printf, 8, 9)));
+
 #endif

@@ -19,7 +19,7 @@ struct client_ops {
     int64_t (*informer_revision)(const struct informer *i);
     struct object_tree *(*informer_snapshot)(struct informer *i);
     struct loop *(*loop)(const struct client *c);
-    void (*destroy)(struct client *c); /* frees c; pending `done` callbacks do not run any more */
+    void (*destroy)(struct client *c); /* frees c and informers left; pending `done` callbacks do not run */
 };
 
 struct client {
