@@ -1,0 +1,418 @@
+#include "api/bootstrap.h"
+
+#include "api/bootstrap/tables.h"
+#include "base/clock.h"
+#include "openapi/defaults.h"
+#include "openapi/json.h"
+#include "openapi/meta/identity.h"
+#include "openapi/meta/time.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+struct plan { /* what one transaction will create or change */
+    struct api_server *server;
+    struct arena *arena, *scratch;
+    struct str now;
+    struct cache_write *writes;
+    size_t len, cap;
+    struct err *err;
+    int rc;
+};
+
+static const struct str rbac_group = {"rbac.authorization.k8s.io", 25};
+
+int bootstrap_cidr_address(const char *cidr, unsigned n, char *ret, size_t cap, struct err *err)
+{
+    char text[64];
+    struct in_addr a4;
+    struct in6_addr a6;
+    snprintf(text, sizeof text, "%s", cidr);
+    char *slash = strchr(text, '/');
+    if (slash)
+        *slash = 0;
+    if (slash && inet_pton(AF_INET, text, &a4) == 1) {
+        a4.s_addr = htonl(ntohl(a4.s_addr) + n);
+        inet_ntop(AF_INET, &a4, ret, (socklen_t)cap);
+        return 0;
+    }
+    if (slash && inet_pton(AF_INET6, text, &a6) == 1) {
+        for (int i = 15; i >= 0 && n; i--) {
+            n += a6.s6_addr[i];
+            a6.s6_addr[i] = (uint8_t)n;
+            n >>= 8;
+        }
+        inet_ntop(AF_INET6, &a6, ret, (socklen_t)cap);
+        return 0;
+    }
+    return err_set(err, ERR_BAD_REQUEST, "%s is no range of addresses such as 10.96.0.0/16", cidr);
+}
+
+/* ---- one object ---- */
+
+static struct value *metadata_fill(struct plan *p, struct value *v, struct str ns, struct str name)
+{
+    struct arena *a = p->scratch;
+    struct value *given = value_getz(v, "metadata"), *metadata = value_map(a), *whole = value_map(a);
+    value_setz(a, metadata, "name", value_string(a, name));
+    if (ns.len)
+        value_setz(a, metadata, "namespace", value_string(a, ns));
+    value_setz(a, metadata, "uid", value_string(a, uuid_new(a)));
+    value_setz(a, metadata, "creationTimestamp", value_string(a, p->now));
+    for (size_t i = 0; given && i < given->map.len; i++)
+        value_set(a, metadata, given->map.members[i].key, given->map.members[i].value);
+    value_setz(a, whole, "metadata", metadata);
+    for (size_t i = 0; i < v->map.len; i++)
+        if (!str_eq(v->map.members[i].key, STR("metadata")))
+            value_set(a, whole, v->map.members[i].key, v->map.members[i].value);
+    return whole;
+}
+
+/* `v` lacks name, uid and creation time. Nothing happens when the object exists. */
+static void plan_create(struct plan *p, struct str group, struct str resource, struct str ns, struct str name,
+                        struct value *v)
+{
+    const struct resource *r = resource_find(group, resource);
+    if (!r || p->rc < 0)
+        return;
+    const struct object *there = cache_find(p->server->cache, r, ns, name);
+    if (there) {
+        object_put(there);
+        return;
+    }
+    struct arena *a = p->scratch;
+    struct value *whole = metadata_fill(p, v, ns, name);
+    defaults_apply(a, r, r->storage_version, whole);
+    struct object *o;
+    p->rc = object_from_value(a, r, whole, 0, 0, &o, p->err);
+    if (p->rc == 0)
+        ARENA_PUSH(p->arena, p->writes, p->len, p->cap, (struct cache_write){.kind = CACHE_CREATE, .object = o});
+    else
+        err_context(p->err, "object " STR_FMT "/" STR_FMT, STR_ARG(resource), STR_ARG(name));
+}
+
+/* Replace the members named (up to a NULL) of an existing object where they are not what they should be; else create. */
+static void plan_keep(struct plan *p, struct str group, struct str resource, struct str ns, struct str name,
+                      struct value *v, const char *const *members)
+{
+    const struct resource *r = resource_find(group, resource);
+    const struct object *there = r ? cache_find(p->server->cache, r, ns, name) : NULL;
+    if (!there) {
+        plan_create(p, group, resource, ns, name, v);
+        return;
+    }
+    struct arena *a = p->scratch;
+    struct value *old = object_value(a, there);
+    struct object *o;
+    bool changed = false;
+    for (; *members; members++) {
+        if (value_semantic_equal(value_getz(old, *members), value_getz(v, *members)))
+            continue;
+        value_setz(a, old, *members, value_getz(v, *members));
+        changed = true;
+    }
+    if (changed && p->rc == 0) {
+        defaults_apply(a, r, r->storage_version, old);
+        p->rc = object_from_value(a, r, old, 0, there->create_revision, &o, p->err);
+    }
+    if (changed && p->rc == 0)
+        ARENA_PUSH(p->arena, p->writes, p->len, p->cap, (struct cache_write){.kind = CACHE_UPDATE, .object = o, .old = there});
+    else
+        object_put(there);
+}
+
+static struct value *text_value(struct plan *p, const char *json)
+{
+    struct json_options plain = {0};
+    struct value *v;
+    int rc = json_decode(p->scratch, str_from(json), &plain, &v, p->err);
+    assert(rc == 0);
+    return v;
+}
+
+/* ---- RBAC ---- */
+
+static struct value *list_of(struct arena *a, const char *text)
+{
+    struct value *list = value_list(a);
+    struct str rest = str_from(text), one;
+    while (str_split(&rest, ',', &one))
+        value_append(a, list, value_string(a, one));
+    return list;
+}
+
+static void set_list(struct arena *a, struct value *rule, const char *key, const char *text)
+{
+    if (text)
+        value_setz(a, rule, key, list_of(a, text));
+}
+
+static struct value *rbac_metadata(struct arena *a, struct value *v)
+{
+    struct value *labels = value_ensure_map(a, v, "metadata.labels");
+    value_setz(a, labels, "kubernetes.io/bootstrapping", value_stringz(a, "rbac-defaults"));
+    struct value *annotations = value_ensure_map(a, v, "metadata.annotations");
+    value_setz(a, annotations, "rbac.authorization.kubernetes.io/autoupdate", value_stringz(a, "true"));
+    return labels;
+}
+
+static void plan_aggregation(struct arena *a, struct value *v, const char *role)
+{
+    struct value *selectors = NULL;
+    for (const struct bootstrap_label *l = bootstrap_aggregations; l->role; l++) {
+        if (strcmp(l->role, role) != 0)
+            continue;
+        if (!selectors)
+            selectors = value_ensure_list(a, value_ensure_map(a, v, "aggregationRule"), "clusterRoleSelectors");
+        struct value *one = value_map(a);
+        value_set(a, value_ensure_map(a, one, "matchLabels"), str_from(l->label), value_stringz(a, "true"));
+        value_append(a, selectors, one);
+    }
+}
+
+/* The rows of one role, from the first on; answers the row after them. */
+static const struct bootstrap_rule *plan_role(struct plan *p, const struct bootstrap_rule *row)
+{
+    struct arena *a = p->scratch;
+    struct value *v = value_map(a), *rules = value_list(a);
+    const char *ns = row->namespace_, *name = row->role;
+    struct value *labels = rbac_metadata(a, v);
+    for (const struct bootstrap_label *l = bootstrap_role_labels; !ns && l->role; l++)
+        if (strcmp(l->role, name) == 0)
+            value_set(a, labels, str_from(l->label), value_stringz(a, "true"));
+    for (; row->role && strcmp(row->role, name) == 0 && strcmp(row->namespace_ ? row->namespace_ : "", ns ? ns : "") == 0;
+         row++) {
+        if (!row->verbs)
+            continue;
+        struct value *rule = value_map(a);
+        set_list(a, rule, "verbs", row->verbs);
+        set_list(a, rule, "apiGroups", row->groups);
+        set_list(a, rule, "resources", row->resources);
+        set_list(a, rule, "resourceNames", row->names);
+        set_list(a, rule, "nonResourceURLs", row->urls);
+        value_append(a, rules, rule);
+    }
+    value_setz(a, v, "rules", rules);
+    if (!ns)
+        plan_aggregation(a, v, name);
+    plan_create(p, rbac_group, ns ? STR("roles") : STR("clusterroles"), str_from(ns), str_from(name), v);
+    arena_reset(a);
+    return row;
+}
+
+static struct value *subject_value(struct arena *a, struct str text)
+{
+    struct value *v = value_map(a);
+    struct str kind, ns;
+    str_split(&text, ':', &kind);
+    value_setz(a, v, "kind", value_string(a, kind));
+    if (str_eq(kind, STR("ServiceAccount"))) {
+        str_split(&text, '/', &ns);
+        value_setz(a, v, "name", value_string(a, text));
+        value_setz(a, v, "namespace", value_string(a, ns));
+        return v;
+    }
+    value_setz(a, v, "apiGroup", value_string(a, rbac_group));
+    value_setz(a, v, "name", value_string(a, text));
+    return v;
+}
+
+static void plan_binding(struct plan *p, const struct bootstrap_binding *b)
+{
+    struct arena *a = p->scratch;
+    struct value *v = value_map(a), *ref = value_map(a);
+    struct str rest = str_from(b->role), kind, one;
+    rbac_metadata(a, v);
+    str_split(&rest, '/', &kind);
+    value_setz(a, ref, "apiGroup", value_string(a, rbac_group));
+    value_setz(a, ref, "kind", value_string(a, kind));
+    value_setz(a, ref, "name", value_string(a, rest));
+    if (b->subjects) {
+        struct value *subjects = value_list(a);
+        rest = str_from(b->subjects);
+        while (str_split(&rest, ',', &one))
+            value_append(a, subjects, subject_value(a, one));
+        value_setz(a, v, "subjects", subjects);
+    }
+    value_setz(a, v, "roleRef", ref);
+    plan_create(p, rbac_group, b->namespace_ ? STR("rolebindings") : STR("clusterrolebindings"), str_from(b->namespace_),
+                str_from(b->name), v);
+    arena_reset(a);
+}
+
+static void plan_rbac(struct plan *p)
+{
+    for (const struct bootstrap_rule *row = bootstrap_rules; row->role;)
+        row = plan_role(p, row);
+    for (const struct bootstrap_binding *b = bootstrap_bindings; b->name; b++)
+        plan_binding(p, b);
+}
+
+/* ---- the rest ---- */
+
+static void put_now(struct plan *p, struct value *v)
+{
+    struct value *conditions = value_path(v, "status.conditions");
+    for (size_t i = 0; i < value_len(conditions); i++)
+        value_setz(p->scratch, value_at(conditions, i), "lastTransitionTime", value_string(p->scratch, p->now));
+}
+
+static void plan_objects(struct plan *p)
+{
+    for (const struct bootstrap_object *o = bootstrap_objects; o->name; o++) {
+        struct value *v = text_value(p, o->json);
+        put_now(p, v);
+        plan_create(p, str_from(o->group), str_from(o->resource), str_from(o->namespace_), str_from(o->name), v);
+        arena_reset(p->scratch);
+    }
+}
+
+static void plan_config_maps(struct plan *p)
+{
+    struct arena *a = p->scratch;
+    struct value *v = value_map(a);
+    value_setz(a, value_ensure_map(a, v, "data"), "client-ca-file", value_string(a, str_from(p->server->ca_pem)));
+    plan_keep(p, STR(""), STR("configmaps"), STR("kube-system"), STR("extension-apiserver-authentication"), v,
+              (const char *const[]){"data", NULL});
+    v = value_map(a);
+    value_setz(a, value_ensure_map(a, v, "data"), "since", value_string(a, str_sub(p->now, 0, 10)));
+    plan_create(p, STR(""), STR("configmaps"), STR("kube-system"),
+                STR("kube-apiserver-legacy-service-account-token-tracking"), v);
+    arena_reset(a);
+}
+
+/* ---- what speaks of this server ---- */
+
+static void plan_service(struct plan *p, struct str ip, bool v6)
+{
+    struct arena *a = p->scratch;
+    const char *family = v6 ? "IPv6" : "IPv4";
+    struct str text = arena_printf(a,
+                                   "{\"metadata\":{\"labels\":{\"component\":\"apiserver\",\"provider\":\"kubernetes\"}},"
+                                   "\"spec\":{\"ports\":[{\"name\":\"https\",\"protocol\":\"TCP\",\"port\":443,"
+                                   "\"targetPort\":%d}],\"clusterIP\":\"" STR_FMT "\",\"clusterIPs\":[\"" STR_FMT "\"],"
+                                   "\"type\":\"ClusterIP\",\"sessionAffinity\":\"None\",\"ipFamilies\":[\"%s\"],"
+                                   "\"ipFamilyPolicy\":\"SingleStack\",\"internalTrafficPolicy\":\"Cluster\"},"
+                                   "\"status\":{\"loadBalancer\":{}}}",
+                                   p->server->port, STR_ARG(ip), STR_ARG(ip), family);
+    struct value *v = text_value(p, text.p);
+    const struct resource *services = resource_find(STR(""), STR("services"));
+    const struct object *there = cache_find(p->server->cache, services, STR("default"), STR("kubernetes"));
+    if (there) { /* the port may have changed with --listen; the address stays as it was given */
+        struct value *spec = value_getz(object_value(a, there), "spec");
+        value_setz(a, spec, "ports", value_path(v, "spec.ports"));
+        value_setz(a, v, "spec", spec);
+        object_put(there);
+    }
+    plan_keep(p, STR(""), STR("services"), STR("default"), STR("kubernetes"), v,
+              (const char *const[]){"spec", NULL});
+    text = arena_printf(a,
+                        "{\"metadata\":{\"labels\":{\"ipaddress.kubernetes.io/ip-family\":\"%s\","
+                        "\"ipaddress.kubernetes.io/managed-by\":\"ipallocator.k8s.io\"}},"
+                        "\"spec\":{\"parentRef\":{\"resource\":\"services\",\"namespace\":\"default\",\"name\":\"kubernetes\"}}}",
+                        family);
+    plan_create(p, STR("networking.k8s.io"), STR("ipaddresses"), STR_NULL, ip, text_value(p, text.p));
+    text = arena_printf(a,
+                        "{\"spec\":{\"cidrs\":[\"%s\"]},\"status\":{\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\","
+                        "\"lastTransitionTime\":\"NOW\",\"reason\":\"\",\"message\":\"Kubernetes Service CIDR is ready\"}]}}",
+                        p->server->options.service_cidr);
+    v = text_value(p, text.p);
+    put_now(p, v);
+    plan_create(p, STR("networking.k8s.io"), STR("servicecidrs"), STR_NULL, STR("kubernetes"), v);
+    arena_reset(a);
+}
+
+static void plan_endpoints(struct plan *p)
+{
+    struct arena *a = p->scratch;
+    struct str host = str_from(p->server->address);
+    size_t colon = host.len;
+    while (colon && host.p[colon - 1] != ':')
+        colon--;
+    host = str_sub(host, 0, colon ? colon - 1 : 0);
+    bool v6 = str_starts(host, STR("["));
+    if (v6)
+        host = str_sub(host, 1, host.len - 1);
+    struct str text = arena_printf(a,
+                                   "{\"metadata\":{\"labels\":{\"endpointslice.kubernetes.io/skip-mirror\":\"true\"}},"
+                                   "\"subsets\":[{\"addresses\":[{\"ip\":\"" STR_FMT "\"}],"
+                                   "\"ports\":[{\"name\":\"https\",\"port\":%d,\"protocol\":\"TCP\"}]}]}",
+                                   STR_ARG(host), p->server->port);
+    plan_keep(p, STR(""), STR("endpoints"), STR("default"), STR("kubernetes"), text_value(p, text.p),
+              (const char *const[]){"subsets", NULL});
+    text = arena_printf(a,
+                        "{\"metadata\":{\"generation\":1,\"labels\":{\"kubernetes.io/service-name\":\"kubernetes\"}},"
+                        "\"addressType\":\"%s\",\"endpoints\":[{\"addresses\":[\"" STR_FMT "\"],"
+                        "\"conditions\":{\"ready\":true}}],"
+                        "\"ports\":[{\"name\":\"https\",\"protocol\":\"TCP\",\"port\":%d}]}",
+                        v6 ? "IPv6" : "IPv4", STR_ARG(host), p->server->port);
+    struct value *v = text_value(p, text.p);
+    plan_keep(p, STR("discovery.k8s.io"), STR("endpointslices"), STR("default"), STR("kubernetes"), v,
+              (const char *const[]){"endpoints", "ports", NULL});
+    arena_reset(a);
+}
+
+/* ---- the commit ---- */
+
+struct waiter {
+    pthread_mutex_t lock;
+    pthread_cond_t done;
+    bool finished;
+    int rc;
+    struct err *err;
+};
+
+static void committed(void *arg, int rc, int64_t revision, const struct object *const *objects, const struct err *err)
+{
+    struct waiter *w = arg;
+    (void)revision;
+    (void)objects;
+    pthread_mutex_lock(&w->lock);
+    w->rc = rc;
+    if (rc < 0 && err)
+        *w->err = *err;
+    w->finished = true;
+    pthread_cond_signal(&w->done);
+    pthread_mutex_unlock(&w->lock);
+}
+
+static int plan_commit(struct plan *p)
+{
+    struct waiter w = {.lock = PTHREAD_MUTEX_INITIALIZER, .done = PTHREAD_COND_INITIALIZER, .err = p->err};
+    if (!p->len)
+        return 0;
+    cache_commit(p->server->cache, p->writes, p->len, NULL, 0, NULL, 0, p->server->loops[0], committed, &w);
+    pthread_mutex_lock(&w.lock);
+    while (!w.finished)
+        pthread_cond_wait(&w.done, &w.lock);
+    pthread_mutex_unlock(&w.lock);
+    return w.rc;
+}
+
+int bootstrap_run(struct api_server *s, struct err *err)
+{
+    struct plan p = {.server = s, .arena = arena_create(0), .scratch = arena_create(0), .err = err};
+    char ip[64];
+    p.now = time_format(p.arena, clock_wall_ms() / 1000 * 1000000);
+    p.rc = bootstrap_cidr_address(s->options.service_cidr, 1, ip, sizeof ip, err);
+    if (p.rc == 0) {
+        plan_objects(&p);
+        plan_rbac(&p);
+        plan_config_maps(&p);
+        plan_service(&p, arena_str(p.arena, str_from(ip)), strchr(ip, ':') != NULL);
+        plan_endpoints(&p);
+    }
+    if (p.rc == 0)
+        p.rc = plan_commit(&p);
+    for (size_t i = 0; i < p.len; i++)
+        object_put(p.writes[i].old);
+    arena_destroy(p.scratch);
+    arena_destroy(p.arena);
+    if (p.rc < 0)
+        return err_context(err, "the objects of a fresh cluster");
+    s->bootstrapped = true;
+    return 0;
+}

@@ -1,0 +1,15 @@
+/* bootstrap: the objects of a fresh cluster, and those that speak of this server (the kubernetes Service and its
+ * endpoints). What exists is left as it is; what is missing is created in one transaction.
+ */
+#ifndef SKIFF_API_BOOTSTRAP_H
+#define SKIFF_API_BOOTSTRAP_H
+
+#include "api/server.h"
+
+/* Waits for the commit: not on a loop's thread. */
+int bootstrap_run(struct api_server *s, struct err *err);
+
+/* The n-th address of a CIDR ("10.96.0.0/16", 1 → "10.96.0.1"). */
+int bootstrap_cidr_address(const char *cidr, unsigned n, char *ret, size_t cap, struct err *err);
+
+#endif

@@ -1,0 +1,376 @@
+#include "api/chain/chain.h"
+
+#include "api/chain/accept.h"
+#include "api/chain/authn.h"
+#include "api/chain/fairness.h"
+#include "api/chain/rbac.h"
+#include "api/options.h"
+#include "api/server.h"
+#include "base/clock.h"
+#include "base/metric.h"
+#include "openapi/json.h"
+
+#include <stdio.h>
+
+static struct metric *requests, *latency, *answer_sizes;
+
+void chain_register_metrics(void)
+{
+    static const double seconds[] = {0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60, -1};
+    if (requests)
+        return;
+    requests = metric_register(METRIC_COUNTER, "apiserver_request_total",
+                               "Requests by verb, group, version, resource, subresource and HTTP status.",
+                               "verb,group,version,resource,subresource,code", NULL);
+    latency = metric_register(METRIC_HISTOGRAM, "apiserver_request_duration_seconds",
+                              "Time from a request's arrival to its answer, long-running ones aside.", "verb", seconds);
+    answer_sizes = metric_register(METRIC_COUNTER, "apiserver_response_bytes_total", "Bytes of answers.", "verb", NULL);
+}
+
+/* ---- the end of a request ---- */
+
+static void account(const struct chain_request *c)
+{
+    char labels[256];
+    const struct route *r = &c->route;
+    const struct api_request *req = &c->req;
+    struct str verb = r->is_resource ? r->action : STR("");
+    snprintf(labels, sizeof labels, STR_FMT "," STR_FMT "," STR_FMT "," STR_FMT "," STR_FMT ",%d", STR_ARG(verb),
+             STR_ARG(req->resource ? r->group : STR_NULL), STR_ARG(req->resource ? r->version : STR_NULL),
+             STR_ARG(req->resource ? req->resource->name : STR_NULL),
+             STR_ARG(req->subresource ? r->subresource : STR_NULL), req->status);
+    metric_add(requests, labels, 1);
+    char name[32];
+    snprintf(name, sizeof name, STR_FMT, STR_ARG(verb));
+    if (!c->long_running)
+        metric_observe(latency, name, (double)(clock_mono_us() - c->start_us) / 1e6);
+    metric_add(answer_sizes, name, (double)req->answer_bytes);
+}
+
+static void ended(struct api_request *req)
+{
+    struct chain_request *c = (struct chain_request *)req;
+    if (c->seat)
+        fairness_leave(c->mutating);
+    account(c);
+    arena_destroy(req->arena);
+}
+
+static void on_close(struct http_exchange *ex)
+{
+    struct chain_request *c = ex->user;
+    if (!c)
+        return;
+    c->req.exchange = NULL;
+    c->req.gone = true;
+    if (c->req.on_gone)
+        c->req.on_gone(&c->req);
+}
+
+static void on_drain(struct http_exchange *ex)
+{
+    struct chain_request *c = ex->user;
+    if (c && c->req.on_drain)
+        c->req.on_drain(&c->req);
+}
+
+/* ---- plain answers ---- */
+
+void chain_end(struct chain_request *c, int status)
+{
+    c->req.exchange = NULL;
+    c->req.status = status;
+    c->req.on_drain = NULL;
+    ended(&c->req);
+}
+
+void chain_respond(struct chain_request *c, int status, const struct http_header *headers, size_t n_headers,
+                   const struct slice *body, size_t n_body)
+{
+    struct http_exchange *ex = c->req.exchange;
+    for (size_t i = 0; i < n_body; i++)
+        c->req.answer_bytes += body[i].len;
+    c->req.exchange = NULL;
+    http_respond(ex, status, headers, n_headers, body, n_body);
+    chain_end(c, status);
+}
+
+void chain_answer_text(struct chain_request *c, int status, const char *content_type, struct str text)
+{
+    const struct http_header headers[] = {{STR("content-type"), str_from(content_type)},
+                                          {STR("x-content-type-options"), STR("nosniff")},
+                                          {STR("cache-control"), STR("no-cache, private")}};
+    struct slice body = slice_copy(text.p, text.len);
+    chain_respond(c, status, headers, 3, &body, 1);
+}
+
+void chain_answer_not_found(struct chain_request *c)
+{
+    chain_answer_text(c, 404, "text/plain; charset=utf-8", STR("404 page not found\n"));
+}
+
+void chain_answer_json(struct chain_request *c, int status, const char *content_type, struct str json,
+                       const struct http_header *headers, size_t n_headers)
+{
+    struct arena *a = c->req.arena;
+    struct http_header *all = ARENA_ARRAY(a, struct http_header, n_headers + 2);
+    all[0] = (struct http_header){STR("content-type"), str_from(content_type)};
+    all[1] = (struct http_header){STR("cache-control"), STR("no-cache, private")};
+    if (n_headers)
+        memcpy(all + 2, headers, n_headers * sizeof *headers);
+    struct err ignored = ERR_INIT;
+    struct json_options plain = {0};
+    struct value *v;
+    struct buf out = {0};
+    if ((c->req.options.pretty || str_contains(c->query, STR("pretty=true"))) &&
+        json_decode(a, json, &plain, &v, &ignored) == 0)
+        json_encode_pretty(&out, v);
+    else
+        buf_add_str(&out, json);
+    if (!out.len || out.p[out.len - 1] != '\n')
+        buf_add_char(&out, '\n');
+    struct slice body = slice_take(out.p, out.len);
+    chain_respond(c, status, all, n_headers + 2, &body, 1);
+}
+
+static void too_many(struct chain_request *c)
+{
+    const struct http_header headers[] = {{STR("content-type"), STR("text/plain; charset=utf-8")},
+                                          {STR("x-content-type-options"), STR("nosniff")},
+                                          {STR("retry-after"), STR("1")}};
+    struct slice body = {"Too many requests, please try again later.\n", 43, NULL};
+    chain_respond(c, 429, headers, 3, &body, 1);
+}
+
+/* ---- what the path names ---- */
+
+static bool group_version_served(struct str group, struct str version)
+{
+    size_t n;
+    const struct resource *const *all = resources_builtin(&n);
+    for (size_t i = 0; i < n; i++)
+        if (str_eq(all[i]->group, group) && resource_version_find(all[i], version))
+            return true;
+    return false;
+}
+
+static const struct subresource *subresource_find(const struct resource_version *v, struct str name)
+{
+    for (const struct subresource *s = v->subresources; s && s->name.p; s++)
+        if (str_eq(s->name, name))
+            return s;
+    return NULL;
+}
+
+static bool is_streaming(const struct chain_request *c)
+{
+    static const char *const names[] = {"exec", "attach", "portforward", "proxy"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (c->req.subresource && str_eqz(c->route.subresource, names[i]))
+            return true;
+    return false;
+}
+
+/* Fills in what exists of it; what does not stays NULL. */
+static void resolve(struct chain_request *c)
+{
+    struct api_request *req = &c->req;
+    const struct route *r = &c->route;
+    const struct resource *resource = resource_find(r->group, r->resource);
+    const struct resource_version *version = resource ? resource_version_find(resource, r->version) : NULL;
+    if (!version)
+        return;
+    req->resource = resource;
+    req->version = version;
+    if (r->subresource.len)
+        req->subresource = subresource_find(version, r->subresource);
+    req->verb = r->verb;
+    /* A namespace is its own object, not something inside one. */
+    if (resource->namespaced)
+        req->namespace_ = r->namespace_;
+    req->name = r->verb == VERB_LIST || r->verb == VERB_WATCH || r->verb == VERB_DELETE_COLLECTION ? STR_NULL : r->name;
+    c->long_running = r->verb == VERB_WATCH || is_streaming(c) || str_eq(r->subresource, STR("log"));
+}
+
+/* A path of the right shape for its resource: ERR_NOT_FOUND and ERR_METHOD_NOT_ALLOWED as upstream's router says them. */
+static int check_shape(const struct chain_request *c, struct err *err)
+{
+    const struct api_request *req = &c->req;
+    const struct route *r = &c->route;
+    bool collection = !req->name.len;
+    bool missing = !req->resource || (r->subresource.len && !req->subresource) || (r->rest.p && !is_streaming(c)) ||
+                   (!req->resource->namespaced && r->namespaced) ||
+                   (req->resource->namespaced && !r->namespaced && !collection);
+    if (missing)
+        return err_set(err, ERR_NOT_FOUND, "the server could not find the requested resource");
+    uint16_t offered = req->subresource ? req->subresource->verbs : req->version->verbs;
+    bool connect = is_streaming(c) && r->verb;
+    bool across = req->resource->namespaced && !r->namespaced;
+    bool fits = connect || ((offered & r->verb) && r->verb);
+    if (across && r->verb != VERB_LIST && r->verb != VERB_WATCH)
+        fits = false;
+    if (collection && (r->verb == VERB_UPDATE || r->verb == VERB_PATCH))
+        fits = false;
+    if (!collection && r->verb == VERB_CREATE && !req->subresource)
+        fits = false;
+    if (!fits)
+        return err_set(err, ERR_METHOD_NOT_ALLOWED, "the server does not allow this method on the requested resource");
+    return 0;
+}
+
+/* ---- bodies ---- */
+
+static int check_body(struct chain_request *c, struct err *err)
+{
+    struct api_request *req = &c->req;
+    struct http_exchange *ex = req->exchange;
+    if (ex->body_too_large)
+        return err_set(err, ERR_TOO_LARGE, "Request entity too large: limit is %u", API_MAX_BODY);
+    struct str type = media_type_bare(http_header_get(ex, "content-type"));
+    req->content_type = arena_str(req->arena, type);
+    if (req->verb == VERB_PATCH) {
+        static const char *const types[] = {
+            [PATCH_TYPE_JSON] = "application/json-patch+json", [PATCH_TYPE_MERGE] = "application/merge-patch+json",
+            [PATCH_TYPE_STRATEGIC] = "application/strategic-merge-patch+json", [PATCH_TYPE_APPLY] = "application/apply-patch+yaml"};
+        for (size_t i = 0; i < 4; i++)
+            if (str_eqz(type, types[i])) {
+                req->patch_type = (enum patch_type)i;
+                req->body = arena_str(req->arena, ex->body);
+                return 0;
+            }
+        return err_set(err, ERR_UNSUPPORTED_MEDIA,
+                       "the body of the request was in an unknown format - accepted media types include: "
+                       "application/json-patch+json, application/merge-patch+json, "
+                       "application/strategic-merge-patch+json, application/apply-patch+yaml");
+    }
+    if (!ex->body.len)
+        return 0;
+    if (type.len && !str_eq(type, STR("application/json")) && !str_eq(type, STR("application/yaml")) &&
+        !str_eq(type, STR("*/*")) && !str_eq(type, STR("text/plain")))
+        return err_set(err, ERR_UNSUPPORTED_MEDIA,
+                       "the body of the request was in an unknown format - accepted media types include: "
+                       "application/json, application/yaml");
+    req->body = arena_str(req->arena, ex->body);
+    return 0;
+}
+
+static bool wants_pretty(const struct http_exchange *ex)
+{
+    struct str agent = http_header_get(ex, "user-agent");
+    return str_starts(agent, STR("curl")) || str_starts(agent, STR("Wget")) || str_starts(agent, STR("Mozilla/5.0"));
+}
+
+static void run_resource(struct chain_request *c)
+{
+    struct api_request *req = &c->req;
+    struct err err = ERR_INIT;
+    if (!req->resource && !group_version_served(c->route.group, c->route.version)) {
+        chain_answer_not_found(c);
+        return;
+    }
+    int rc = check_shape(c, &err);
+    if (rc == 0 && is_streaming(c)) {
+        req->verb = VERB_CONNECT;
+        stream_run(c);
+        return;
+    }
+    bool pretty = req->options.pretty;
+    if (rc == 0)
+        rc = accept_object(req->arena, http_header_get(req->exchange, "accept"), &req->format, &req->table_version, &err);
+    if (rc == 0)
+        rc = api_options_parse(req->arena, c->query, req->verb, &req->options, &err);
+    req->options.pretty = req->options.pretty || (pretty && !str_contains(c->query, STR("pretty=")));
+    if (rc == 0)
+        rc = check_body(c, &err);
+    if (rc < 0) {
+        api_answer_err(req, &err);
+        return;
+    }
+    if (c->route.watch_path && c->route.name.len)
+        req->options.field_selector = arena_printf(req->arena, "metadata.name=" STR_FMT, STR_ARG(c->route.name));
+    if (!stream_run(c))
+        api_verb_run(req);
+}
+
+/* ---- who may ---- */
+
+static struct api_attributes attributes(const struct chain_request *c)
+{
+    const struct route *r = &c->route;
+    if (!r->is_resource)
+        return (struct api_attributes){.verb = r->action, .non_resource = true, .path = r->path};
+    return (struct api_attributes){.verb = r->action, .group = r->group, .resource = r->resource, .name = r->name,
+                                   .subresource = r->subresource, .namespace_ = r->namespace_};
+}
+
+static int authorize(struct chain_request *c, struct err *err)
+{
+    struct rbac *rbac = c->req.server->rbac;
+    struct api_attributes at = attributes(c);
+    if (rbac_authorize(rbac, c->req.user, &at)) {
+        struct str why = rbac_reason(rbac, c->req.arena, c->req.user, &at);
+        rbac_forbid(c->req.user, &at, err);
+        if (why.len && strlen(err->message) + why.len + 3 < sizeof err->message) {
+            strcat(err->message, ": ");
+            strncat(err->message, why.p, why.len);
+        }
+        return ERR_FORBIDDEN;
+    }
+    /* A stream asked for by GET (WebSocket) acts as one asked for by POST, so it needs that right too. */
+    bool acts = str_eq(at.subresource, STR("exec")) || str_eq(at.subresource, STR("attach")) ||
+                str_eq(at.subresource, STR("portforward"));
+    if (acts && str_eq(at.resource, STR("pods")) && str_eq(at.verb, STR("get"))) {
+        at.verb = STR("create");
+        if (rbac_authorize(rbac, c->req.user, &at))
+            return rbac_forbid(c->req.user, &at, err);
+    }
+    return 0;
+}
+
+static struct chain_request *start(struct api_server *server, struct http_exchange *ex)
+{
+    struct arena *a = arena_create(0);
+    struct chain_request *c = ARENA_NEW(a, struct chain_request);
+    c->start_us = clock_mono_us();
+    c->req = (struct api_request){.arena = a, .loop = ex->loop, .server = server, .exchange = ex, .ended = ended, .owner = c};
+    c->req.options = api_options_default();
+    c->req.options.pretty = wants_pretty(ex);
+    c->req.user_agent = arena_str(a, http_header_get(ex, "user-agent"));
+    c->method = arena_str(a, ex->method);
+    c->raw_path = arena_str(a, ex->path);
+    c->query = arena_str(a, ex->query);
+    c->mutating = !str_eq(c->method, STR("GET")) && !str_eq(c->method, STR("HEAD"));
+    ex->user = c;
+    ex->on_close = on_close;
+    ex->on_drain = on_drain;
+    return c;
+}
+
+void chain_handle(void *arg, struct http_exchange *ex)
+{
+    struct api_server *server = arg;
+    struct chain_request *c = start(server, ex);
+    struct api_request *req = &c->req;
+    struct err err = ERR_INIT;
+    if (!route_parse(req->arena, c->method, c->raw_path, c->query, &c->route)) {
+        chain_answer_text(c, 400, "text/plain; charset=utf-8", STR("400 Bad Request"));
+        return;
+    }
+    if (c->route.is_resource)
+        resolve(c);
+    int rc = authn_request(server->authn, ex, req->arena, &req->user, &err);
+    if (rc == 0 && !c->long_running && !(c->seat = fairness_enter(c->mutating))) {
+        too_many(c);
+        return;
+    }
+    if (rc == 0)
+        rc = authn_impersonate(server->rbac, ex, req->arena, &req->user, &err);
+    if (rc == 0)
+        rc = authorize(c, &err);
+    if (rc < 0)
+        api_answer_err(req, &err);
+    else if (c->route.is_resource)
+        run_resource(c);
+    else
+        endpoint_run(c);
+}

@@ -1,0 +1,126 @@
+/* skiff server: the control plane: API server, controllers and scheduler in one process. */
+#include "api/server.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "cmd/options.h"
+#include "cmd/planes.h"
+
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+
+static bool listed(const char *list, const char *word)
+{
+    size_t len = strlen(word);
+    while (list && *list) {
+        size_t n = strcspn(list, ",");
+        if (n == len && strncmp(list, word, n) == 0)
+            return true;
+        list += n + (list[n] == ',');
+    }
+    return false;
+}
+
+/* As many connections as the machine allows, and a heap that gives back. */
+static void prepare_process(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+        files.rlim_cur = files.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
+    mallopt(M_ARENA_MAX, 2);
+    mallopt(M_TRIM_THRESHOLD, 128 * 1024);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static int wait_for_end(void)
+{
+    sigset_t set;
+    int signo;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigwait(&set, &signo);
+    return signo;
+}
+
+/* Threads inherit the mask: signals wait for wait_for_end. */
+static void hold_signals(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
+static int serve(const struct api_server_options *opt, const char *disabled, int64_t began_ms)
+{
+    struct api_server *server;
+    struct planes *planes;
+    struct err err = ERR_INIT;
+    int rc = api_server_start(opt, &server, &err);
+    if (rc < 0)
+        return command_fail(&command_server, "%s", err.message);
+    rc = planes_start(server, !listed(disabled, "controllers"), !listed(disabled, "scheduler"), &planes, &err);
+    if (rc < 0) {
+        api_server_stop(server);
+        return command_fail(&command_server, "%s", err.message);
+    }
+    printf("skiff %s is ready at https://%s after %lld ms; kubeconfig: %s%s\n", SKIFF_VERSION, server->address,
+           (long long)(clock_mono_ms() - began_ms), opt->kubeconfig ? opt->kubeconfig : opt->data_dir,
+           opt->kubeconfig ? "" : "/admin.kubeconfig");
+    fflush(stdout);
+    wait_for_end();
+    planes_stop(planes);
+    api_server_stop(server);
+    return 0;
+}
+
+static int run(int argc, char **argv)
+{
+    struct api_server_options opt = {.listen = "127.0.0.1:6443", .store = "rocksdb", .service_cidr = "10.96.0.0/16",
+                                     .pod_cidr = "10.244.0.0/16"};
+    const char *disabled = NULL;
+    int64_t began_ms = clock_mono_ms();
+    bool verbose = false;
+    int n, exit_code;
+    const struct option_spec specs[] = {
+        {.name = "data-dir", .kind = OPTION_STRING, .value = &opt.data_dir, .argument = "DIR", .required = true,
+         .help = "store, identities and admin.kubeconfig are kept here"},
+        {.name = "listen", .kind = OPTION_STRING, .value = &opt.listen, .argument = "ADDR:PORT",
+         .help = "where to serve HTTPS; port 0 chooses one (127.0.0.1:6443)"},
+        {.name = "store", .kind = OPTION_STRING, .value = &opt.store, .argument = "rocksdb|memory",
+         .help = "the storage engine (rocksdb)"},
+        {.name = "kubeconfig", .kind = OPTION_STRING, .value = &opt.kubeconfig, .argument = "FILE",
+         .help = "where to write the administrator's (DIR/admin.kubeconfig)"},
+        {.name = "disable", .kind = OPTION_CHOICES, .value = &disabled, .argument = "controllers,scheduler",
+         .choices = "controllers,scheduler", .help = "parts to leave out"},
+        {.name = "token-auth-file", .kind = OPTION_STRING, .value = &opt.token_auth_file, .argument = "FILE",
+         .help = "static tokens: token,user,uid,\"group1,group2\" a line"},
+        {.name = "service-cidr", .kind = OPTION_STRING, .value = &opt.service_cidr, .argument = "CIDR",
+         .help = "addresses of Services (10.96.0.0/16)"},
+        {.name = "pod-cidr", .kind = OPTION_STRING, .value = &opt.pod_cidr, .argument = "CIDR",
+         .help = "addresses of pods, a /24 for each node (10.244.0.0/16)"},
+        {.name = "tls-san", .kind = OPTION_STRING, .value = &opt.tls_san, .argument = "NAME,…",
+         .help = "more names and addresses for the server's certificate"},
+        {.name = "advertise-address", .kind = OPTION_STRING, .value = &opt.advertise_address, .argument = "ADDR",
+         .help = "where pods and nodes reach this server"},
+        {.name = "disable-admission", .kind = OPTION_STRING, .value = &opt.disable_admission, .argument = "PLUGIN,…",
+         .help = "admission plugins to leave out"},
+        {.name = "verbose", .kind = OPTION_BOOL, .value = &verbose, .help = "log more"},
+        {0},
+    };
+    if (options_parse(&command_server, specs, argc, argv, 0, &n, &exit_code) < 0)
+        return exit_code;
+    if (verbose)
+        log_set_level(LOG_DEBUG);
+    prepare_process();
+    hold_signals();
+    return serve(&opt, disabled, began_ms);
+}
+
+const struct command command_server = {"server", "--data-dir DIR [flags]", "run the control plane", run};
