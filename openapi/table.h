@@ -9,13 +9,8 @@
 #include "openapi/schema.h"
 #include "openapi/value.h"
 
-struct table_column {
-    const char *name, *type, *format, *description;
-    int priority; /* 0 always, 1 with -o wide */
-};
-
 /* The columns of a resource version (v may be NULL: the storage version); name and age when it has none of its own. */
-const struct table_column *table_columns(const struct resource *r, const struct resource_version *v, size_t *ret_n);
+const struct schema_column *table_columns(const struct resource *r, const struct resource_version *v, size_t *ret_n);
 /* columnDefinitions of the Table: name, type, format, description, priority. */
 struct value *table_column_definitions(struct arena *a, const struct resource *r, const struct resource_version *v);
 /* One list of cells, as many as columns. `now_us`: Unix microseconds, for ages. */
@@ -23,8 +18,7 @@ struct value *table_row_cells(struct arena *a, const struct resource *r, const s
                               const struct value *obj, int64_t now_us);
 /* conditions of the row ("Completed" for finished pods), or NULL. */
 struct value *table_row_conditions(struct arena *a, const struct resource *r, const struct value *obj);
-/* Cells of bodies that are no resource: Scale (name, desired, available, age) and Status. */
-const struct table_column *table_scale_columns(size_t *ret_n);
+/* Cells of a Scale (name, desired, available, age); its columns are schema_columns("scale"). */
 struct value *table_scale_cells(struct arena *a, const struct value *scale, int64_t now_us);
 
 #endif

@@ -45,7 +45,7 @@ static enum quantity_fault scan_suffix(struct str s, enum quantity_format *ret_f
     return QUANTITY_BAD_SUFFIX;
 }
 
-/* The number's significant digits as an integer with a decimal exponent; digits past the thirtieth only say whether
+/* The number's significant digits as an integer with a decimal exponent; digits past the 37th only say whether
  * anything is left to round up. */
 struct mantissa {
     __int128 digits;
@@ -62,7 +62,7 @@ static size_t scan_number(struct str in, size_t at, struct mantissa *ret)
             point = true;
             continue;
         }
-        if (kept < 27) {
+        if (kept < 37) {
             ret->digits = ret->digits * 10 + (in.p[at] - '0');
             kept += ret->digits != 0;
             ret->exponent -= point;
