@@ -14,6 +14,9 @@ enum {
     HTTP2_RESET_BURST = 5000,
     HTTP2_RESETS_PER_S = 500,
     HTTP2_MAX_CONTINUATIONS = 8,
+    /* A body behind an answer already given is read and dropped so far, then the stream is reset: some clients lose the
+     * answer when a reset comes with it. */
+    HTTP2_MAX_DROPPED = 16 << 20,
 };
 
 /* ---- receiving ---- */
@@ -128,8 +131,14 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream_id, c
 {
     (void)flags, (void)user;
     struct exchange *ex = nghttp2_session_get_stream_user_data(session, stream_id);
-    if (!ex || ex->headers_too_large)
+    if (!ex)
         return 0;
+    if (ex->finished) {
+        ex->dropped += len;
+        if (ex->dropped > HTTP2_MAX_DROPPED)
+            nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, stream_id, NGHTTP2_NO_ERROR);
+        return 0;
+    }
     exchange_add_body(ex, p, len);
     if (ex->pub.body_too_large && !ex->called)
         exchange_call(ex);
@@ -185,18 +194,6 @@ static int send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8
     return 0;
 }
 
-static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, void *user)
-{
-    (void)user;
-    if ((frame->hd.type != NGHTTP2_DATA && frame->hd.type != NGHTTP2_HEADERS) ||
-        !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
-        return 0;
-    struct exchange *ex = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
-    if (ex && !ex->received) /* answered before the body was complete: the rest is not wanted */
-        nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, ex->stream_id, NGHTTP2_NO_ERROR);
-    return 0;
-}
-
 static nghttp2_session_callbacks *callbacks;
 static nghttp2_option *option;
 
@@ -210,7 +207,6 @@ __attribute__((constructor)) static void http2_init(void)
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
     nghttp2_session_callbacks_set_send_data_callback(callbacks, send_data);
-    nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_send);
     nghttp2_option_set_no_closed_streams(option, 1);
     nghttp2_option_set_stream_reset_rate_limit(option, HTTP2_RESET_BURST, HTTP2_RESETS_PER_S);
     nghttp2_option_set_max_continuations(option, HTTP2_MAX_CONTINUATIONS);
@@ -316,7 +312,7 @@ bool http2_expired(struct http_conn *c, int64_t now_ms)
     struct exchange *ex;
     if (h->n_incomplete)
         TAILQ_FOREACH(ex, &h->streams, link)
-            if (!ex->received && !ex->called && now_ms - ex->moved_ms > HTTP_BODY_TIMEOUT_MS) {
+            if (!ex->received && (!ex->called || ex->finished) && now_ms - ex->moved_ms > HTTP_BODY_TIMEOUT_MS) {
                 nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, ex->stream_id, NGHTTP2_CANCEL);
                 conn_mark(c);
             }

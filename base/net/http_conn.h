@@ -52,7 +52,7 @@ struct exchange {
     struct http_conn *conn;
     struct slice_queue out;
     TAILQ_ENTRY(exchange) link, drain_link;
-    size_t headers_cap, header_bytes;
+    size_t headers_cap, header_bytes, dropped;
     struct buf body;
     int64_t moved_ms; /* when the last bytes of the request came */
     int32_t stream_id;
