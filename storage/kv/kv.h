@@ -50,6 +50,7 @@ struct kv_op {
     struct str end;     /* KV_DELETE and KV_RANGE: keys in [key, end); STR_NULL = the one key */
     struct str value;   /* KV_PUT; must stay valid until `done` */
     int64_t lease;      /* KV_PUT: lease id, 0 = none */
+    int64_t ttl_s;      /* KV_PUT, lease 0: delete the key after so long, by a lease shared with keys of like age */
     int64_t limit;      /* KV_RANGE: 0 = all */
     void *cookie;       /* KV_PUT, KV_DELETE of one key: handed to the publish hook (never stored) */
 };
@@ -94,7 +95,8 @@ enum kv_event_kind { KV_EVENT_PUT, KV_EVENT_DELETE };
 struct kv_event {
     enum kv_event_kind kind;
     struct kv_pair pair;       /* of a delete: only key and mod_revision (the deletion's) */
-    const struct kv_pair *prev; /* NULL when the key did not exist */
+    const struct kv_pair *prev; /* NULL when the key did not exist; when the op brought a cookie, without its value
+                                   (who brings one knows what it replaces, and the committer reads nothing) */
     void *cookie;              /* from the op that made it, NULL otherwise */
 };
 
@@ -113,6 +115,8 @@ int64_t kv_revision(struct kv *kv);           /* newest synced */
 int64_t kv_compacted_revision(struct kv *kv); /* 0 = never */
 /* Forget versions that are not the newest at `revision`. Reads below it answer ERR_EXPIRED. Runs in the background. */
 int kv_compact(struct kv *kv, int64_t revision, struct err *err);
+/* Block until what kv_compact was asked for has left the disk (tests, tools). */
+void kv_compact_wait(struct kv *kv);
 
 /* Leases: keys attached to a lease are deleted (one transaction, with events) when it ends. */
 int kv_lease_grant(struct kv *kv, int64_t id /* 0 = choose */, int64_t ttl_s, int64_t *ret_id, struct err *err);
@@ -126,6 +130,10 @@ struct kv_transform {
     int (*open)(void *arg, struct str key, struct str sealed, struct buf *out, struct err *err);
     void *arg;
 };
+/* `known` open what was stored with their id; `choose` names the one new values of a key are sealed with (NULL answer:
+ * plain). The transforms stay the caller's. Set before the first read. */
+void kv_set_transforms(struct kv *kv, const struct kv_transform *const *known, size_t n,
+                       const struct kv_transform *(*choose)(void *arg, struct str key), void *arg);
 
 /* NULL when healthy, else one clear sentence (disk full, read-only, I/O error): for /readyz. */
 const char *kv_trouble(struct kv *kv);

@@ -1,0 +1,543 @@
+/* The committer: one thread that makes all changes.
+ *
+ * It takes everything that waits, runs each transaction against the engine's state overlaid by what the earlier ones of
+ * the batch did (batch.h), writes the whole with one sync, publishes the events in order and answers. While it syncs
+ * the next batch gathers, so the number of syncs adapts to the load by itself.
+ *
+ * Failures. A transaction's own (a lease that is not there, a key put twice) answers it alone, before it has touched
+ * anything. The engine's fails the batch: nothing of it was made visible, every transaction in it gets the error, and
+ * the store is in trouble: writes are refused with that sentence until a probe of the background thread gets through.
+ */
+#include "storage/kv/batch.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+struct outcome {
+    struct request *request;
+    struct err *err; /* NULL: done */
+    struct kv_txn_result result;
+};
+
+/* ---- trouble ---- */
+
+void kv_set_trouble(struct kv *kv, const struct err *err)
+{
+    pthread_mutex_lock(&kv->trouble_lock);
+    if (err) {
+        const char *what = err->code == ERR_NO_SPACE ? "no space left for the store; free some and writes go on by themselves"
+                           : err->code == ERR_CORRUPT ? "the store is damaged"
+                                                      : "the store cannot be written";
+        snprintf(kv->trouble_text, sizeof kv->trouble_text, "%s (%.400s)", what, err->message);
+        kv->trouble_code = err->code;
+    }
+    bool was = atomic_exchange(&kv->in_trouble, err != NULL);
+    pthread_mutex_unlock(&kv->trouble_lock);
+    if (err && !was) {
+        log_error("storage", "%s", kv_trouble(kv));
+        kv_keeper_poke(kv);
+    } else if (!err && was) {
+        log_info("storage", "the store can be written again");
+    }
+}
+
+const char *kv_trouble(struct kv *kv)
+{
+    static _Thread_local char text[sizeof kv->trouble_text];
+
+    if (!atomic_load(&kv->in_trouble))
+        return NULL;
+    pthread_mutex_lock(&kv->trouble_lock);
+    memcpy(text, kv->trouble_text, sizeof text);
+    pthread_mutex_unlock(&kv->trouble_lock);
+    return text;
+}
+
+int kv_trouble_err(struct kv *kv, struct err *err)
+{
+    const char *text = kv_trouble(kv);
+
+    return err_set(err, text ? kv->trouble_code : ERR_UNAVAILABLE, "%s", text ? text : "the store was in trouble");
+}
+
+/* ---- one transaction ---- */
+
+static int compare_numbers(int64_t a, int64_t b)
+{
+    return (a > b) - (a < b);
+}
+
+static int holds(struct batch *b, const struct kv_compare *c, bool *ret, struct err *err)
+{
+    struct pending *p;
+    int order = 0, rc = batch_find(b, c->key, &p, err);
+
+    if (rc < 0)
+        return rc;
+    switch (c->target) {
+    case KV_TARGET_MOD:
+        order = compare_numbers(p->state.mod_revision, c->number);
+        break;
+    case KV_TARGET_CREATE:
+        order = compare_numbers(p->state.create_revision, c->number);
+        break;
+    case KV_TARGET_VERSION:
+        order = compare_numbers(p->state.version, c->number);
+        break;
+    case KV_TARGET_LEASE:
+        order = compare_numbers(p->state.lease, c->number);
+        break;
+    case KV_TARGET_VALUE:
+        rc = batch_value(b, p, err);
+        if (rc < 0)
+            return rc;
+        order = str_cmp(p->value, c->value);
+        break;
+    }
+    *ret = c->relation == KV_EQUAL       ? order == 0
+           : c->relation == KV_NOT_EQUAL ? order != 0
+           : c->relation == KV_GREATER   ? order > 0
+                                         : order < 0;
+    return 0;
+}
+
+static bool covers(const struct kv_op *op, struct str key)
+{
+    return op->end.p ? str_cmp(key, op->key) >= 0 && str_cmp(key, op->end) < 0 : str_eq(key, op->key);
+}
+
+/* What is wrong with the operations themselves; 0 when nothing is. Nothing has been touched yet. */
+static int check_ops(struct kv *kv, const struct kv_op *ops, size_t n, struct err *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (ops[i].kind != KV_PUT)
+            continue;
+        if (!ops[i].key.len)
+            return err_set(err, ERR_BAD_REQUEST, "key is not provided");
+        if (ops[i].value.len > KV_VALUE_MAX)
+            return err_set(err, ERR_TOO_LARGE, "request is too large: %zu bytes, at most %u", ops[i].value.len,
+                           KV_VALUE_MAX);
+        for (size_t j = 0; j < n; j++)
+            if (j != i && ((ops[j].kind == KV_PUT && j < i && str_eq(ops[i].key, ops[j].key)) ||
+                           (ops[j].kind == KV_DELETE && covers(&ops[j], ops[i].key))))
+                return err_set(err, ERR_BAD_REQUEST, "duplicate key given in txn request");
+        if (ops[i].lease) {
+            pthread_mutex_lock(&kv->lease_lock);
+            struct lease *l = kv_lease_find(kv, ops[i].lease);
+            bool usable = l && !l->ending;
+            pthread_mutex_unlock(&kv->lease_lock);
+            if (!usable)
+                return err_set(err, ERR_NOT_FOUND, "requested lease not found");
+        }
+    }
+    return 0;
+}
+
+static void grant(struct batch *b, int64_t id, int64_t ttl_ms, int64_t due_ms)
+{
+    struct kv *kv = b->kv;
+
+    pthread_mutex_lock(&kv->lease_lock);
+    kv_lease_add(kv, id, ttl_ms, due_ms, false);
+    pthread_mutex_unlock(&kv->lease_lock);
+    vec_push(&b->granted, id);
+    batch_write(b, KV_SPACE_META, record_lease_key(b->arena, 'l', id, STR_NULL),
+                kv_lease_record(b->arena, ttl_ms, clock_wall_ms() + due_ms - clock_mono_ms(), false), STR_NULL);
+}
+
+/* Keys of one TTL put within a twentieth of it (a minute at most) share a lease that outlives the last of them. */
+static int64_t shared_lease(struct batch *b, int64_t ttl_s)
+{
+    struct kv *kv = b->kv;
+    struct shared_lease *slot = &kv->shared[0];
+
+    if (!b->now_ms)
+        b->now_ms = clock_mono_ms();
+    for (size_t i = 0; i < KV_SHARED_LEASES; i++) {
+        if (kv->shared[i].ttl_s == ttl_s) {
+            slot = &kv->shared[i];
+            break;
+        }
+        if (kv->shared[i].until_ms < slot->until_ms)
+            slot = &kv->shared[i];
+    }
+    if (slot->ttl_s != ttl_s || slot->until_ms <= b->now_ms || slot->n_keys >= 1000) {
+        int64_t window_ms = ttl_s * 50 < 60000 ? ttl_s * 50 : 60000;
+
+        *slot = (struct shared_lease){.ttl_s = ttl_s, .id = kv_lease_new_id(kv), .until_ms = b->now_ms + window_ms};
+        grant(b, slot->id, ttl_s * 1000, slot->until_ms + ttl_s * 1000);
+    }
+    slot->n_keys++;
+    return slot->id;
+}
+
+static void begin_revision(struct batch *b, bool *begun)
+{
+    if (*begun)
+        return;
+    *begun = true;
+    b->revision++;
+    b->index = 0;
+}
+
+static int run_range(struct batch *b, const struct kv_op *op, struct kv_op_result *ret, struct err *err)
+{
+    struct pending **list;
+    size_t n;
+    int rc = batch_range(b, op->key, op->end, &list, &n, err);
+
+    if (rc < 0)
+        return rc;
+    ret->count = (int64_t)n;
+    if (op->limit && n > (size_t)op->limit)
+        n = (size_t)op->limit;
+    struct kv_pair *pairs = ARENA_ARRAY(b->arena, struct kv_pair, n + 1);
+    for (size_t i = 0; i < n; i++) {
+        rc = batch_value(b, list[i], err);
+        if (rc < 0)
+            return rc;
+        const struct key_state *s = &list[i]->state;
+        pairs[i] = (struct kv_pair){list[i]->key,    list[i]->value, s->create_revision,
+                                    s->mod_revision, s->version,     s->lease};
+    }
+    ret->pairs = pairs;
+    ret->n_pairs = n;
+    return 0;
+}
+
+static int run_op(struct batch *b, const struct kv_op *op, bool *begun, struct kv_op_result *ret, struct err *err)
+{
+    struct pending **list;
+    size_t n;
+    int rc = 0;
+
+    switch (op->kind) {
+    case KV_PUT: {
+        int64_t lease = op->lease ? op->lease : op->ttl_s > 0 ? shared_lease(b, op->ttl_s) : 0;
+        begin_revision(b, begun);
+        return batch_put(b, op, lease, err);
+    }
+    case KV_DELETE:
+        rc = batch_range(b, op->key, op->end, &list, &n, err);
+        if (rc < 0)
+            return rc;
+        for (size_t i = 0; i < n; i++) {
+            begin_revision(b, begun);
+            rc = batch_delete(b, list[i], op->end.p ? NULL : op->cookie, err);
+            if (rc < 0)
+                return rc;
+        }
+        ret->count = (int64_t)n;
+        return 0;
+    case KV_RANGE:
+        return run_range(b, op, ret, err);
+    }
+    return rc;
+}
+
+/* Negative: the engine failed, with the batch. The transaction's own failure goes to o->err. */
+static int run_txn(struct batch *b, const struct kv_txn *txn, struct outcome *o, struct err *err)
+{
+    bool succeeded = true, begun = false;
+    int rc;
+
+    for (size_t i = 0; i < txn->n_compares && succeeded; i++) {
+        rc = holds(b, &txn->compares[i], &succeeded, err);
+        if (rc < 0)
+            return rc;
+    }
+    const struct kv_op *ops = succeeded ? txn->success : txn->failure;
+    size_t n = succeeded ? txn->n_success : txn->n_failure;
+    struct err own;
+
+    if (check_ops(b->kv, ops, n, &own) < 0) {
+        o->err = arena_memdup(b->arena, &own, sizeof own);
+        return 0;
+    }
+    struct kv_op_result *results = ARENA_ARRAY(b->arena, struct kv_op_result, n + 1);
+    for (size_t i = 0; i < n; i++) {
+        rc = run_op(b, &ops[i], &begun, &results[i], err);
+        if (rc < 0)
+            return rc;
+    }
+    o->result = (struct kv_txn_result){
+        .succeeded = succeeded, .revision = b->revision, .ops = results, .n_ops = n};
+    return 0;
+}
+
+static int run_revoke(struct batch *b, const struct request *r, struct err *err)
+{
+    struct kv_engine *e = b->kv->engine;
+    bool begun = false;
+    int rc = 0;
+
+    for (size_t i = 0; i < r->n_leases && rc >= 0; i++) {
+        struct str prefix = record_lease_key(b->arena, 'a', r->leases[i], STR_NULL), at, value;
+        struct kv_cursor *c = e->ops->cursor_open(e, KV_SPACE_META);
+        VEC(struct pending *) keys = {0};
+
+        e->ops->cursor_seek(c, prefix);
+        while ((rc = e->ops->cursor_read(c, &at, &value, err)) == 0 && str_starts(at, prefix)) {
+            struct pending *p;
+            rc = batch_find(b, str_sub(at, prefix.len, at.len), &p, err);
+            if (rc < 0)
+                break;
+            vec_push(&keys, p);
+            e->ops->cursor_next(c);
+        }
+        e->ops->cursor_close(c);
+        /* and what joined within this batch */
+        for (size_t k = 0; k < b->all.len; k++)
+            if (b->all.items[k]->state.lease == r->leases[i])
+                vec_push(&keys, b->all.items[k]);
+        for (size_t k = 0; k < keys.len && rc >= 0; k++) {
+            if (keys.items[k]->state.lease != r->leases[i])
+                continue; /* moved on, or seen twice */
+            begin_revision(b, &begun);
+            rc = batch_delete(b, keys.items[k], NULL, err);
+        }
+        vec_free(&keys);
+        batch_remove(b, KV_SPACE_META, record_lease_key(b->arena, 'l', r->leases[i], STR_NULL));
+        vec_push(&b->ended, r->leases[i]);
+    }
+    return rc < 0 ? rc : 0;
+}
+
+static int run_request(struct batch *b, struct outcome *o, struct err *err)
+{
+    struct request *r = o->request;
+    struct kv *kv = b->kv;
+
+    switch (r->kind) {
+    case REQUEST_TXN:
+        return run_txn(b, r->txn, o, err);
+    case REQUEST_GRANT:
+        grant(b, r->leases[0], r->ttl_s * 1000, clock_mono_ms() + r->ttl_s * 1000);
+        return 0;
+    case REQUEST_REVOKE:
+        return run_revoke(b, r, err);
+    case REQUEST_KEPT: {
+        pthread_mutex_lock(&kv->lease_lock);
+        struct lease *l = kv_lease_find(kv, r->leases[0]);
+        int64_t ttl_ms = l ? l->ttl_ms : 0;
+        pthread_mutex_unlock(&kv->lease_lock);
+        if (ttl_ms)
+            batch_write(b, KV_SPACE_META, record_lease_key(b->arena, 'l', r->leases[0], STR_NULL),
+                        kv_lease_record(b->arena, ttl_ms, 0, true), STR_NULL);
+        return 0;
+    }
+    case REQUEST_PROBE:
+        batch_write(b, KV_SPACE_META, record_meta_key(b->arena, 'm', STR("probe")), STR_NULL, STR_NULL);
+        return 0;
+    }
+    return 0;
+}
+
+/* ---- a batch ---- */
+
+static void settle_leases(struct batch *b, bool failed)
+{
+    struct kv *kv = b->kv;
+
+    if (!b->granted.len && !b->ended.len)
+        return;
+    pthread_mutex_lock(&kv->lease_lock);
+    if (failed) {
+        for (size_t i = 0; i < b->granted.len; i++)
+            kv_lease_drop(kv, b->granted.items[i]);
+        memset(kv->shared, 0, sizeof kv->shared);
+    } else {
+        for (size_t i = 0; i < b->ended.len; i++)
+            kv_lease_drop(kv, b->ended.items[i]);
+    }
+    pthread_mutex_unlock(&kv->lease_lock);
+    if (!failed && b->granted.len)
+        kv_keeper_poke(kv);
+}
+
+static int write_batch(struct batch *b, struct outcome *outcomes, size_t n, struct err *err)
+{
+    struct kv *kv = b->kv;
+    struct kv_engine *e = kv->engine;
+    bool probe = false;
+    int rc;
+
+    for (size_t i = 0; i < n; i++) {
+        probe |= outcomes[i].request->kind == REQUEST_PROBE;
+        rc = run_request(b, &outcomes[i], err);
+        if (rc < 0)
+            return rc;
+    }
+    if (!b->writes.len)
+        return 0;
+    if (atomic_load(&kv->in_trouble)) {
+        if (!probe)
+            return kv_trouble_err(kv, err);
+        rc = e->ops->recover(e, err);
+        if (rc < 0)
+            return rc;
+    }
+    if (b->events.len)
+        batch_write(b, KV_SPACE_META, record_meta_key(b->arena, 'm', STR("revision")),
+                    record_number(b->arena, b->revision), STR_NULL);
+    rc = e->ops->write(e, b->writes.items, b->writes.len, true, err);
+    if (rc < 0)
+        kv_set_trouble(kv, err);
+    else if (probe)
+        kv_set_trouble(kv, NULL);
+    return rc;
+}
+
+static void answer(struct request *r, const struct kv_txn_result *result, const struct err *err)
+{
+    kv_txn_done *done = r->done;
+    void *arg = r->arg;
+
+    if (r->owned)
+        free(r);
+    if (done)
+        done(arg, result, err);
+}
+
+static void run_batch(struct kv *kv, struct batch *b, struct request *list)
+{
+    struct kv_txn_result nothing = {0};
+    struct err err;
+    size_t n = 0;
+
+    batch_reset(b, kv);
+    for (struct request *r = list; r; r = r->next)
+        n++;
+    struct outcome *outcomes = ARENA_ARRAY(b->arena, struct outcome, n);
+    for (size_t i = 0; i < n; i++, list = list->next)
+        outcomes[i].request = list;
+
+    int rc = write_batch(b, outcomes, n, &err);
+    settle_leases(b, rc < 0);
+    if (rc == 0 && b->events.len) {
+        atomic_store_explicit(&kv->revision, b->revision, memory_order_release);
+        if (kv->publish)
+            kv->publish(kv->publish_arg, b->events.items, b->events.len, b->revision);
+    }
+    for (size_t i = 0; i < n; i++) {
+        const struct err *e = rc < 0 ? &err : outcomes[i].err;
+
+        answer(outcomes[i].request, e ? &nothing : &outcomes[i].result, e);
+    }
+}
+
+void *kv_committer_main(void *arg)
+{
+    struct kv *kv = arg;
+    struct batch b = {0};
+
+    pthread_mutex_lock(&kv->queue_lock);
+    for (;;) {
+        while (!kv->queue_head && !kv->stopping)
+            pthread_cond_wait(&kv->queue_ready, &kv->queue_lock);
+        struct request *list = kv->queue_head;
+        if (!list)
+            break;
+        kv->queue_head = NULL;
+        kv->queue_tail = &kv->queue_head;
+        pthread_mutex_unlock(&kv->queue_lock);
+        run_batch(kv, &b, list);
+        pthread_mutex_lock(&kv->queue_lock);
+    }
+    pthread_mutex_unlock(&kv->queue_lock);
+    batch_finish(&b);
+    return NULL;
+}
+
+/* ---- handing in ---- */
+
+void kv_submit(struct kv *kv, struct request *r)
+{
+    r->next = NULL;
+    pthread_mutex_lock(&kv->queue_lock);
+    bool wake = !kv->queue_head;
+    *kv->queue_tail = r;
+    kv->queue_tail = &r->next;
+    if (wake)
+        pthread_cond_signal(&kv->queue_ready);
+    pthread_mutex_unlock(&kv->queue_lock);
+}
+
+void kv_txn(struct kv *kv, const struct kv_txn *txn, kv_txn_done *done, void *arg)
+{
+    struct request *r = MEM_NEW(struct request);
+
+    *r = (struct request){.kind = REQUEST_TXN, .txn = txn, .owned = true, .done = done, .arg = arg};
+    kv_submit(kv, r);
+}
+
+struct waiter {
+    pthread_mutex_t lock;
+    pthread_cond_t ready;
+    bool over;
+    int rc;
+    struct arena *arena;
+    struct kv_txn_result *ret;
+    struct err *err;
+};
+
+static void copy_result(struct arena *a, const struct kv_txn_result *from, struct kv_txn_result *to)
+{
+    struct kv_op_result *ops = ARENA_ARRAY(a, struct kv_op_result, from->n_ops + 1);
+
+    *to = *from;
+    for (size_t i = 0; i < from->n_ops; i++) {
+        struct kv_pair *pairs = ARENA_ARRAY(a, struct kv_pair, from->ops[i].n_pairs + 1);
+
+        ops[i] = from->ops[i];
+        for (size_t j = 0; j < ops[i].n_pairs; j++) {
+            pairs[j] = from->ops[i].pairs[j];
+            pairs[j].key = arena_str(a, pairs[j].key);
+            pairs[j].value = arena_str(a, pairs[j].value);
+        }
+        ops[i].pairs = pairs;
+    }
+    to->ops = ops;
+}
+
+static void wake_waiter(void *arg, const struct kv_txn_result *result, const struct err *err)
+{
+    struct waiter *w = arg;
+
+    pthread_mutex_lock(&w->lock);
+    if (err) {
+        *w->err = *err;
+        w->rc = err->code;
+    } else if (w->ret) {
+        copy_result(w->arena, result, w->ret);
+    }
+    w->over = true;
+    pthread_cond_signal(&w->ready);
+    pthread_mutex_unlock(&w->lock);
+}
+
+int kv_submit_wait(struct kv *kv, struct request *r, struct arena *a, struct kv_txn_result *ret, struct err *err)
+{
+    struct waiter w = {
+        .lock = PTHREAD_MUTEX_INITIALIZER, .ready = PTHREAD_COND_INITIALIZER, .arena = a, .ret = ret, .err = err};
+
+    r->done = wake_waiter;
+    r->arg = &w;
+    kv_submit(kv, r);
+    pthread_mutex_lock(&w.lock);
+    while (!w.over)
+        pthread_cond_wait(&w.ready, &w.lock);
+    pthread_mutex_unlock(&w.lock);
+    return w.rc;
+}
+
+int kv_txn_wait(struct kv *kv, struct arena *a, const struct kv_txn *txn, struct kv_txn_result *ret, struct err *err)
+{
+    struct request r = {.kind = REQUEST_TXN, .txn = txn};
+
+    return kv_submit_wait(kv, &r, a, ret, err);
+}

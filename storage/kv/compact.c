@@ -1,0 +1,198 @@
+/* The keeper: the background thread that forgets old history, ends leases and looks whether trouble is over.
+ *
+ * Compaction needs no scan: the revision log names, for every change, the version it superseded. Walking the log up to
+ * the mark and removing those versions (and tombstones, and the log's own entries) leaves just what was newest at the
+ * mark. It goes in slices with pauses between them, and stays at or below what any reader has pinned.
+ */
+#include "base/clock.h"
+#include "base/log.h"
+#include "storage/kv/kv_internal.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+enum { SLICE_ENTRIES = 256, PAUSE_MS = 2 };
+
+void kv_keeper_poke(struct kv *kv)
+{
+    pthread_mutex_lock(&kv->keeper_lock);
+    pthread_cond_signal(&kv->keeper_wake);
+    pthread_mutex_unlock(&kv->keeper_lock);
+}
+
+int kv_compact(struct kv *kv, int64_t revision, struct err *err)
+{
+    if (revision > kv_revision(kv))
+        return err_set(err, ERR_BAD_REQUEST, "required revision is a future revision");
+    pthread_mutex_lock(&kv->keeper_lock);
+    if (revision <= kv_compacted_revision(kv)) {
+        pthread_mutex_unlock(&kv->keeper_lock);
+        return err_set(err, ERR_EXPIRED, "required revision has been compacted");
+    }
+    kv->compact_to = revision;
+    atomic_store(&kv->compacted, revision);
+    pthread_cond_signal(&kv->keeper_wake);
+    pthread_mutex_unlock(&kv->keeper_lock);
+    return 0;
+}
+
+void kv_compact_wait(struct kv *kv)
+{
+    pthread_mutex_lock(&kv->keeper_lock);
+    while (kv->compacting || kv->compact_to)
+        pthread_cond_wait(&kv->keeper_idle, &kv->keeper_lock);
+    pthread_mutex_unlock(&kv->keeper_lock);
+}
+
+/* Remember when each revision was the newest, and answer the one that has just become too old (0 = none). */
+static int64_t sample_age(struct kv *kv, int64_t now_ms)
+{
+    int64_t every_ms = kv->history_ms / (KV_SAMPLES - 2), old = 0;
+    size_t keep = 0;
+
+    if (!kv->n_samples || now_ms - kv->samples[kv->n_samples - 1].at_ms >= every_ms) {
+        for (size_t i = 0; i < kv->n_samples; i++) {
+            if (now_ms - kv->samples[i].at_ms >= kv->history_ms)
+                old = kv->samples[i].revision;
+            else
+                kv->samples[keep++] = kv->samples[i];
+        }
+        if (keep == KV_SAMPLES) /* a clock that went back and forth: the oldest goes */
+            memmove(kv->samples, kv->samples + 1, --keep * sizeof kv->samples[0]);
+        kv->samples[keep].at_ms = now_ms;
+        kv->samples[keep].revision = kv_revision(kv);
+        kv->n_samples = keep + 1;
+    }
+    return old;
+}
+
+/* Up to SLICE_ENTRIES of the log, from behind *at, up to `bound`. Answers how many there were, or a failure. */
+static int compact_slice(struct kv *kv, int64_t *at, int64_t bound, struct err *err)
+{
+    struct kv_engine *e = kv->engine;
+    struct arena *a = arena_create(0);
+    struct kv_cursor *c = e->ops->cursor_open(e, KV_SPACE_LOG);
+    VEC(struct kv_write) writes = {0};
+    struct str key, value;
+    struct log_entry entry;
+    int n = 0, rc = 0;
+
+    e->ops->cursor_seek(c, record_log_key(a, *at, 0));
+    while (n < SLICE_ENTRIES && (rc = e->ops->cursor_read(c, &key, &value, err)) == 0) {
+        if (!record_parse_log(key, value, &entry)) {
+            rc = err_set(err, ERR_CORRUPT, "an entry of the revision log is damaged");
+            break;
+        }
+        if (entry.revision > bound)
+            break;
+        if (entry.prev_mod_revision)
+            vec_push(&writes, (struct kv_write){.space = KV_SPACE_VERSIONS, .remove = true,
+                                                .key = record_version_key(a, entry.key, entry.prev_mod_revision)});
+        if (entry.kind == KV_EVENT_DELETE)
+            vec_push(&writes, (struct kv_write){.space = KV_SPACE_VERSIONS, .remove = true,
+                                                .key = record_version_key(a, entry.key, entry.revision)});
+        vec_push(&writes, (struct kv_write){.space = KV_SPACE_LOG, .remove = true, .key = arena_str(a, key)});
+        *at = entry.revision;
+        n++;
+        e->ops->cursor_next(c);
+    }
+    e->ops->cursor_close(c);
+    if (rc >= 0 && writes.len)
+        rc = e->ops->write(e, writes.items, writes.len, false, err);
+    vec_free(&writes);
+    arena_destroy(a);
+    return rc < 0 ? rc : n;
+}
+
+static void wait_ms(struct kv *kv, int64_t ms)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += ms / 1000;
+    until.tv_nsec += ms % 1000 * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    pthread_cond_timedwait(&kv->keeper_wake, &kv->keeper_lock, &until);
+}
+
+/* Under keeper_lock, which is let go while slices run. */
+static void compact(struct kv *kv, int64_t mark, int64_t *at)
+{
+    struct err err;
+    int n;
+
+    kv->compacting = true;
+    pthread_mutex_unlock(&kv->keeper_lock);
+    struct arena *a = arena_create(0);
+    struct kv_write note = {.space = KV_SPACE_META,
+                            .key = record_meta_key(a, 'm', STR("compacted")),
+                            .head = record_number(a, mark)};
+    n = kv->engine->ops->write(kv->engine, &note, 1, false, &err);
+    arena_destroy(a);
+    while (n >= 0) {
+        int64_t bound = kv_pinned_revision(kv, mark);
+
+        n = compact_slice(kv, at, bound, &err);
+        if (n < 0 || (n == 0 && bound == mark))
+            break;
+        pthread_mutex_lock(&kv->keeper_lock);
+        if (!kv->keeper_stop)
+            wait_ms(kv, n ? PAUSE_MS : 20);
+        bool stop = kv->keeper_stop;
+        pthread_mutex_unlock(&kv->keeper_lock);
+        if (stop)
+            break;
+        kv_leases_expire(kv, clock_mono_ms());
+    }
+    if (n < 0)
+        kv_set_trouble(kv, &err);
+    pthread_mutex_lock(&kv->keeper_lock);
+    kv->compacting = false;
+}
+
+static int64_t due_revision(struct kv *kv, int64_t now_ms)
+{
+    int64_t old = sample_age(kv, now_ms), mark = kv->compact_to;
+
+    kv->compact_to = 0;
+    if (old > kv_compacted_revision(kv)) {
+        atomic_store(&kv->compacted, old);
+        mark = old;
+    }
+    return mark;
+}
+
+void *kv_keeper_main(void *arg)
+{
+    struct kv *kv = arg;
+    int64_t at = 0; /* a crash may have left entries below the mark: the first walk starts at the beginning */
+    struct err err;
+
+    pthread_mutex_lock(&kv->keeper_lock);
+    while (!kv->keeper_stop) {
+        int64_t now_ms = clock_mono_ms(), mark = due_revision(kv, now_ms);
+
+        if (mark)
+            compact(kv, mark, &at);
+        pthread_cond_broadcast(&kv->keeper_idle);
+        if (kv->keeper_stop)
+            break;
+        pthread_mutex_unlock(&kv->keeper_lock);
+        if (atomic_load(&kv->in_trouble)) {
+            struct request probe = {.kind = REQUEST_PROBE};
+            (void)kv_submit_wait(kv, &probe, NULL, NULL, &err); /* a failure leaves the trouble as it is */
+        }
+        int64_t next_ms = kv_leases_expire(kv, now_ms);
+        pthread_mutex_lock(&kv->keeper_lock);
+        int64_t left_ms = next_ms - clock_mono_ms(), longest_ms = atomic_load(&kv->in_trouble) ? 250 : 1000;
+        if (!kv->keeper_stop && !kv->compact_to && left_ms > 0)
+            wait_ms(kv, left_ms < longest_ms ? left_ms : longest_ms);
+    }
+    kv->compact_to = 0;
+    pthread_cond_broadcast(&kv->keeper_idle);
+    pthread_mutex_unlock(&kv->keeper_lock);
+    return NULL;
+}

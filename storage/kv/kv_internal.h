@@ -1,0 +1,122 @@
+/* The inside of kv, shared by its own files: committer.c owns the queue and all changes, lease.c the leases' clock,
+ * compact.c the background thread, read.c everything that only reads. */
+#ifndef SKIFF_STORAGE_KV_KV_INTERNAL_H
+#define SKIFF_STORAGE_KV_KV_INTERNAL_H
+
+#include "base/map.h"
+#include "base/vec.h"
+#include "storage/kv/record.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+enum { KV_TRANSFORMS_MAX = 16, KV_SHARED_LEASES = 16, KV_SAMPLES = 64 };
+
+enum request_kind { REQUEST_TXN, REQUEST_GRANT, REQUEST_REVOKE, REQUEST_KEPT, REQUEST_PROBE };
+
+struct request {
+    struct request *next;
+    enum request_kind kind;
+    const struct kv_txn *txn;
+    const int64_t *leases; /* GRANT, KEPT: one; REVOKE: n_leases */
+    size_t n_leases;
+    int64_t ttl_s;
+    bool owned; /* made by kv_txn: the committer frees it */
+    kv_txn_done *done;
+    void *arg;
+};
+
+struct lease {
+    int64_t id, ttl_ms;
+    int64_t due_ms; /* monotonic */
+    size_t heap_at;
+    bool kept, ending;
+};
+
+struct pin { /* a reader at work: compaction stays at or below its revision */
+    struct pin *prev, *next;
+    int64_t revision;
+};
+
+struct shared_lease { /* the open lease that puts of one TTL join */
+    int64_t ttl_s, id, until_ms, n_keys;
+};
+
+struct batch; /* committer.c */
+
+struct kv {
+    struct kv_engine *engine;
+    int64_t history_ms;
+    _Atomic int64_t revision, compacted;
+    kv_publish_fn *publish;
+    void *publish_arg;
+
+    const struct kv_transform *transforms[256];
+    const struct kv_transform *(*choose)(void *arg, struct str key);
+    void *choose_arg;
+
+    pthread_mutex_t queue_lock;
+    pthread_cond_t queue_ready;
+    struct request *queue_head, **queue_tail;
+    bool stopping;
+    pthread_t committer;
+
+    pthread_mutex_t pins_lock;
+    struct pin pins; /* ring head */
+
+    pthread_mutex_t lease_lock;
+    struct map leases; /* by id, 8 bytes */
+    VEC(struct lease *) lease_heap;
+    struct shared_lease shared[KV_SHARED_LEASES]; /* the committer's */
+    uint64_t lease_seed;
+
+    pthread_mutex_t keeper_lock;
+    pthread_cond_t keeper_wake, keeper_idle;
+    int64_t compact_to; /* asked for */
+    bool keeper_stop, compacting;
+    pthread_t keeper;
+    struct {
+        int64_t at_ms, revision;
+    } samples[KV_SAMPLES];
+    size_t n_samples;
+
+    pthread_mutex_t trouble_lock;
+    atomic_bool in_trouble;
+    enum err_code trouble_code;
+    char trouble_text[512];
+};
+
+/* read.c */
+void kv_pin(struct kv *kv, struct pin *p, int64_t revision);
+void kv_unpin(struct kv *kv, struct pin *p);
+int64_t kv_pinned_revision(struct kv *kv, int64_t at_most);
+/* A version's value, opened; appended to out. 1 = not there. */
+int kv_read_version(struct kv *kv, struct arena *a, struct str key, int64_t revision, struct version_head *ret_head,
+                    struct buf *out, struct err *err);
+int kv_open_value(struct kv *kv, struct str key, uint8_t transform, struct str payload, struct buf *out,
+                  struct err *err);
+
+/* committer.c */
+void *kv_committer_main(void *arg);
+void kv_submit(struct kv *kv, struct request *r);
+int kv_submit_wait(struct kv *kv, struct request *r, struct arena *a, struct kv_txn_result *ret, struct err *err);
+
+void kv_set_trouble(struct kv *kv, const struct err *err); /* NULL: over */
+int kv_trouble_err(struct kv *kv, struct err *err);
+
+/* lease.c: under lease_lock unless they say otherwise */
+struct lease *kv_lease_find(struct kv *kv, int64_t id);
+struct lease *kv_lease_add(struct kv *kv, int64_t id, int64_t ttl_ms, int64_t due_ms, bool kept);
+void kv_lease_drop(struct kv *kv, int64_t id);
+int kv_leases_load(struct kv *kv, struct err *err); /* takes the lock */
+void kv_leases_finish(struct kv *kv);
+int64_t kv_lease_new_id(struct kv *kv);             /* takes no lock: committer only */
+/* Ends due leases; answers when to look again (monotonic ms). Takes the lock. */
+int64_t kv_leases_expire(struct kv *kv, int64_t now_ms);
+struct str kv_lease_record(struct arena *a, int64_t ttl_ms, int64_t expiry_wall_ms, bool kept);
+
+/* compact.c */
+void *kv_keeper_main(void *arg);
+void kv_keeper_poke(struct kv *kv);
+
+#endif
