@@ -256,17 +256,19 @@ void h2_feed(struct http_conn *conn, struct str data)
 
 void h2_flush(struct http_conn *conn)
 {
-    conn->want_flush = false;
     struct buf out = {0};
-    while (transport_unsent(conn->transport) + out.len < HTTP_HIGH_WATER) {
-        const uint8_t *p;
-        ssize_t n = nghttp2_session_mem_send(conn->h2, &p);
-        assert(n >= 0);
-        if (n == 0)
-            break;
-        buf_add(&out, p, (size_t)n);
-    }
-    if (out.len)
+    conn->want_flush = false;
+    /* Stops at the high-water mark of what the socket did not take; conn_drain goes on. */
+    for (bool more = true; more && transport_unsent(conn->transport) < HTTP_HIGH_WATER;) {
+        out.len = 0;
+        while (more && out.len < HTTP_HIGH_WATER) {
+            const uint8_t *p;
+            ssize_t n = nghttp2_session_mem_send(conn->h2, &p);
+            assert(n >= 0);
+            more = n > 0;
+            buf_add(&out, p, (size_t)n);
+        }
         transport_write(conn->transport, out.p, out.len);
+    }
     buf_free(&out);
 }
