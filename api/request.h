@@ -38,13 +38,24 @@ struct api_options { /* query parameters, parsed and checked by api_options_pars
     struct str resource_version, resource_version_match;
     bool watch, allow_bookmarks, send_initial_events, has_send_initial_events;
     int64_t timeout_s;
-    bool dry_run, pretty, force;
+    bool dry_run, pretty, has_pretty, force;
     struct str field_manager;
     struct str field_validation; /* Ignore, Warn (default), Strict */
     int64_t grace_period_s;      /* -1 = absent */
     struct str propagation_policy;
     bool orphan_dependents, has_orphan_dependents;
     struct str include_object;   /* Table: Metadata (default), Object, None */
+};
+
+struct api_cause {
+    struct str reason, message, field;
+};
+/* What a failure is about when it is not the object asked for: Status details, set beside the err. */
+struct api_details {
+    struct str name, group, kind, uid;
+    const struct api_cause *causes;
+    size_t n_causes;
+    struct str continue_; /* of an expired list: where to go on inconsistently (metadata.continue) */
 };
 
 struct api_request {
@@ -68,6 +79,8 @@ struct api_request {
 
     enum api_format format;
     struct str table_version; /* "v1" or "v1beta1" for API_TABLE and API_METADATA */
+
+    const struct api_details *details; /* of the error about to be answered; NULL = the object asked for */
 
     struct str *warnings; /* Warning headers to send */
     size_t n_warnings, cap_warnings;

@@ -1,0 +1,177 @@
+/* Bodies: from bytes (or the in-process client's tree) to a tree of the stored form. */
+#include "api/verbs/verb.h"
+
+#include "openapi/convert.h"
+#include "openapi/defaults.h"
+#include "openapi/json.h"
+#include "openapi/normalize.h"
+
+#define SUMMARY_MAX 30
+
+static struct str media_type(struct str content_type)
+{
+    struct str type;
+    if (!str_split(&content_type, ';', &type))
+        return STR_NULL;
+    return str_trim(type);
+}
+
+static bool is_yaml(struct str type)
+{
+    return str_eq_nocase(type, STR("application/yaml"));
+}
+
+static int check_media_type(struct str type, struct err *err)
+{
+    if (!type.len || is_yaml(type) || str_eq_nocase(type, STR("application/json")))
+        return 0;
+    return err_set(err, ERR_UNSUPPORTED_MEDIA,
+                   "the body of the request was in an unknown format - accepted media types include: application/json, "
+                   "application/yaml");
+}
+
+/* Upstream names what it could make out of the body before it failed. */
+static int undecodable(struct api_request *req, struct str kind, struct err *err)
+{
+    struct json_options plain = {0};
+    struct value *v;
+    struct err ignored = ERR_INIT;
+    struct err cause = *err;
+    int rc = is_yaml(media_type(req->content_type)) ? yaml_decode(req->arena, req->body, &plain, &v, &ignored)
+                                                    : json_decode(req->arena, req->body, &plain, &v, &ignored);
+    struct str had_kind = rc == 0 ? value_str(value_getz(v, "kind")) : STR_NULL;
+    if (had_kind.len) {
+        struct str version = value_str(value_getz(v, "apiVersion"));
+        size_t slash;
+        if (str_index(version, '/', &slash))
+            version = str_sub(version, slash + 1, version.len);
+        if (!version.len)
+            version = req->version->version;
+        return err_set(err, ERR_BAD_REQUEST, STR_FMT " in version \"" STR_FMT "\" cannot be handled as a " STR_FMT ": %s",
+                       STR_ARG(had_kind), STR_ARG(version), STR_ARG(kind), cause.message);
+    }
+    struct str summary = str_sub(req->body, 0, SUMMARY_MAX);
+    return err_set(err, ERR_BAD_REQUEST,
+                   "the object provided is unrecognized (must be of type " STR_FMT "): %s%s (" STR_FMT "%s)", STR_ARG(kind),
+                   rc < 0 ? "couldn't get version/kind; json parse error: " : "", cause.message, STR_ARG(summary),
+                   req->body.len > SUMMARY_MAX ? " ..." : "");
+}
+
+static int check_type(struct api_request *req, const struct value *v, struct str kind, struct str api_version,
+                      struct err *err)
+{
+    struct str k = value_str(value_getz(v, "kind")), version = value_str(value_getz(v, "apiVersion"));
+    if (version.len && !str_eq(version, api_version))
+        return err_set(err, ERR_BAD_REQUEST,
+                       "the API version in the data (" STR_FMT ") does not match the expected API version (" STR_FMT ")",
+                       STR_ARG(version), STR_ARG(api_version));
+    if (k.len && !str_eq(k, kind)) {
+        size_t slash;
+        struct str v_only = str_index(api_version, '/', &slash) ? str_sub(api_version, slash + 1, api_version.len) : api_version;
+        return err_set(err, ERR_BAD_REQUEST,
+                       STR_FMT " in version \"" STR_FMT "\" cannot be handled as a " STR_FMT ": converting (" STR_FMT "."
+                               STR_FMT ") to (" STR_FMT "." STR_FMT "): unknown conversion",
+                       STR_ARG(k), STR_ARG(v_only), STR_ARG(kind), STR_ARG(v_only), STR_ARG(k), STR_ARG(v_only), STR_ARG(kind));
+    }
+    (void)req;
+    return 0;
+}
+
+static enum json_strictness strictness(const struct api_request *req)
+{
+    if (str_eqz(req->options.field_validation, "Strict"))
+        return JSON_STRICT;
+    if (str_eqz(req->options.field_validation, "Ignore") || !req->exchange)
+        return JSON_IGNORE;
+    return JSON_WARN;
+}
+
+static void warn_all(struct api_request *req, const struct json_options *opt)
+{
+    for (size_t i = 0; i < opt->ret_n_warnings; i++)
+        api_warn(req, STR_FMT, STR_ARG(opt->ret_warnings[i]));
+}
+
+static void set_type(struct arena *a, struct value *v, struct str kind, struct str api_version)
+{
+    if (!value_str(value_getz(v, "kind")).len)
+        value_setz(a, v, "kind", value_string(a, kind));
+    if (!value_str(value_getz(v, "apiVersion")).len)
+        value_setz(a, v, "apiVersion", value_string(a, api_version));
+}
+
+int body_decode(struct api_request *req, const struct schema_message *schema, struct str kind, struct str api_version,
+                struct value **ret, struct err *err)
+{
+    struct value *v;
+    if (req->body_value) {
+        v = value_copy(req->arena, req->body_value);
+    } else {
+        struct str type = media_type(req->content_type);
+        int rc = check_media_type(type, err);
+        if (rc < 0)
+            return rc;
+        struct json_options opt = {.schema = schema, .strictness = strictness(req)};
+        rc = is_yaml(type) ? yaml_decode(req->arena, req->body, &opt, &v, err)
+                           : json_decode(req->arena, req->body, &opt, &v, err);
+        if (rc < 0)
+            return rc == ERR_BAD_REQUEST && strncmp(err->message, "strict decoding error", 21) != 0
+                       ? undecodable(req, kind, err)
+                       : rc;
+        warn_all(req, &opt);
+    }
+    if (v->kind != VALUE_MAP)
+        return err_set(err, ERR_BAD_REQUEST, "the object provided is unrecognized (must be of type " STR_FMT ")", STR_ARG(kind));
+    int rc = check_type(req, v, kind, api_version, err);
+    set_type(req->arena, v, kind, api_version);
+    *ret = v;
+    return rc;
+}
+
+int body_recode(struct api_request *req, const struct schema_message *schema, const struct value *v, struct value **ret,
+                struct err *err)
+{
+    struct buf text = {0};
+    json_encode(&text, v);
+    struct str kept = arena_str(req->arena, buf_str(&text));
+    buf_free(&text);
+    struct json_options opt = {.schema = schema, .strictness = strictness(req)};
+    int rc = json_decode(req->arena, kept, &opt, ret, err);
+    if (rc < 0)
+        return rc;
+    warn_all(req, &opt);
+    return 0;
+}
+
+int body_to_storage(struct api_request *req, struct value *v, struct value **ret, struct err *err)
+{
+    const struct resource *store = api_store(req);
+    defaults_apply(req->arena, req->resource, req->version->version, v);
+    struct str from = api_request_version(req), to = convert_storage_api_version(req->arena, store);
+    if (!str_eq(from, to)) {
+        v = convert(req->arena, store, from, to, v, err);
+        if (!v)
+            return err->code;
+    }
+    *ret = v;
+    return 0;
+}
+
+int body_object(struct api_request *req, struct value **ret, struct err *err)
+{
+    struct value *v;
+    int rc = body_decode(req, req->version->message, req->resource->kind, api_request_version(req), &v, err);
+    if (rc < 0)
+        return rc;
+    return body_to_storage(req, v, ret, err);
+}
+
+int body_subresource(struct api_request *req, struct value **ret, struct err *err)
+{
+    const struct subresource *s = req->subresource;
+    struct str version = resource_api_version(req->arena, str_from(s->group), str_from(s->version));
+    int rc = body_decode(req, s->message, str_from(s->kind), version, ret, err);
+    if (rc == 0 && s->message)
+        defaults_apply_message(req->arena, s->message, *ret);
+    return rc;
+}

@@ -1,0 +1,348 @@
+/* LIST: item after item from one snapshot, with flat memory, however long the list is.
+ *
+ * The snapshot is chosen by resourceVersion, resourceVersionMatch and continue. With a limit the walk is made twice: first
+ * to find where the page ends (the token and the remaining count stand in front of the items), then to write. Writing yields
+ * to the loop every millisecond, stops while the client is slow, and gives a slow client up after a while so that the
+ * snapshot unpins. */
+#include "api/verbs/list.h"
+
+#include "base/clock.h"
+#include "openapi/json.h"
+#include "openapi/object/object.h"
+
+#define SLICE_US 1000
+#define CHUNK_BYTES (64u * 1024u)
+#define SLOW_READER_MS 60000
+
+struct listing {
+    struct api_request *req;
+    struct selection selection;
+    struct object_tree *tree;
+    struct object_tree_iter iter;
+    struct str after_namespace, after_name;
+    bool continued;
+    int64_t left; /* items still to write, -1 = all */
+    int64_t remaining;
+    struct str continue_;
+    bool first, waiting, native;
+    struct pieces out;
+    struct timer deadline;
+    bool posted;
+};
+
+static void go_on(struct listing *l);
+
+static void start_iter(struct listing *l)
+{
+    if (l->continued)
+        object_tree_iter_after(&l->iter, l->tree, l->selection.namespace_, l->after_namespace, l->after_name);
+    else
+        object_tree_iter_init(&l->iter, l->tree, l->selection.namespace_);
+}
+
+static void finish(struct listing *l, bool sent_all)
+{
+    struct api_request *req = l->req;
+    struct http_exchange *ex = req->exchange;
+    timer_stop(&l->deadline);
+    pieces_free(&l->out);
+    object_tree_put(l->tree);
+    l->tree = NULL;
+    req->exchange = NULL;
+    if (ex && sent_all)
+        http_finish(ex);
+    else if (ex)
+        http_abort(ex);
+    answer_end(req, 200);
+}
+
+static void on_gone(struct api_request *req)
+{
+    struct listing *l = req->state;
+    if (l->posted) /* the posted step finds it out */
+        return;
+    finish(l, false);
+}
+
+static void too_slow(void *arg)
+{
+    struct listing *l = arg;
+    if (!l->posted)
+        finish(l, false);
+    else
+        timer_start(&l->deadline, l->req->loop, 1000, too_slow, l);
+}
+
+static void on_drain(struct api_request *req)
+{
+    struct listing *l = req->state;
+    if (l->waiting) {
+        l->waiting = false;
+        timer_start(&l->deadline, req->loop, SLOW_READER_MS, too_slow, l);
+        go_on(l);
+    }
+}
+
+static void step(void *arg)
+{
+    struct listing *l = arg;
+    l->posted = false;
+    if (l->req->gone)
+        finish(l, false);
+    else
+        go_on(l);
+}
+
+static int write_item(struct listing *l, const struct object *o, struct err *err)
+{
+    if (!l->first)
+        buf_add_char(&l->out.text, ',');
+    l->first = false;
+    if (!l->native)
+        return answer_item(l->req, &l->out.text, o, false, 0, err);
+    object_head(&l->out.text, o, false);
+    pieces_body(&l->out, o);
+    return 0;
+}
+
+/* One item at a time; conversions and tables use the request's arena, which grows with the list: they start over in a
+ * scratch arena per chunk. */
+static void go_on(struct listing *l)
+{
+    struct api_request *req = l->req;
+    struct arena *whole = req->arena, *scratch = l->native ? NULL : arena_create(0);
+    int64_t until = clock_mono_us() + SLICE_US;
+    struct err err = ERR_INIT;
+    int rc = 0;
+    bool end = false;
+    while (rc == 0) {
+        const struct object *o = l->left == 0 ? NULL : object_tree_next(&l->iter);
+        if (!o) {
+            end = true;
+            break;
+        }
+        if (selection_matches(&l->selection, o)) {
+            if (scratch)
+                req->arena = scratch;
+            rc = write_item(l, o, &err);
+            req->arena = whole;
+            if (l->left > 0)
+                l->left--;
+        }
+        if (l->out.bytes + l->out.text.len >= CHUNK_BYTES) {
+            pieces_send(req, &l->out);
+            if (scratch)
+                arena_reset(scratch);
+            if (http_unsent(req->exchange) > HTTP_HIGH_WATER || clock_mono_us() > until)
+                break;
+        }
+    }
+    arena_destroy(scratch);
+    if (end) {
+        buf_addz(&l->out.text, "]}\n");
+        pieces_send(req, &l->out);
+    }
+    if (end || rc < 0) {
+        finish(l, rc == 0);
+        return;
+    }
+    if (http_unsent(req->exchange) > HTTP_HIGH_WATER) {
+        l->waiting = true;
+    } else {
+        l->posted = true;
+        loop_post(req->loop, step, l);
+    }
+}
+
+/* ---- choosing the snapshot ---- */
+
+static void fail(struct api_request *req, const struct err *err)
+{
+    struct listing *l = req->state;
+    if (l->tree)
+        object_tree_put(l->tree);
+    api_answer_err(req, err);
+}
+
+static int expired(struct listing *l, struct err *err)
+{
+    struct api_request *req = l->req;
+    if (!l->continued)
+        return err_set(err, ERR_EXPIRED, "The resourceVersion for the provided list is too old.");
+    struct object last = {.namespace_ = l->after_namespace, .name = l->after_name};
+    struct api_details *d = ARENA_NEW(req->arena, struct api_details);
+    d->continue_ = continue_encode(req->arena, -1, &last, req->resource->namespaced);
+    req->details = d;
+    return err_set(err, ERR_EXPIRED,
+                   "The provided continue parameter is too old to display a consistent list result. You can start a new list "
+                   "without the continue parameter, or use the continue token in this response to retrieve the remainder of "
+                   "the results. Continuing with the provided token results in an inconsistent list - objects that were "
+                   "created, modified, or deleted between the time the first chunk was returned and now may show up in the "
+                   "list.");
+}
+
+/* 0 with l->tree set, 1 when the newest snapshot not older than *ret_at_least serves. */
+static int choose_snapshot(struct listing *l, int64_t *ret_at_least, struct err *err)
+{
+    struct api_request *req = l->req;
+    const struct api_options *o = &req->options;
+    int64_t revision;
+    bool exact = str_eqz(o->resource_version_match, "Exact");
+    *ret_at_least = 0;
+    if (o->continue_.len) {
+        if (o->resource_version.len && !str_eqz(o->resource_version, "0"))
+            return err_set(err, ERR_BAD_REQUEST, "specifying resource version is not allowed when using continue");
+        int rc = continue_decode(req->arena, o->continue_, req->resource->namespaced, &revision, &l->after_namespace,
+                                 &l->after_name, err);
+        if (rc < 0)
+            return rc;
+        l->continued = true;
+        if (revision < 0)
+            return 1;
+        exact = true;
+    } else {
+        if (revision_parse(o->resource_version, &revision, err) < 0)
+            return err->code;
+        if (o->limit > 0 && revision > 0 && !o->resource_version_match.len)
+            exact = true;
+        *ret_at_least = revision;
+    }
+    if (!exact || revision == 0)
+        return 1;
+    int rc = cache_snapshot_at(req->server->cache, api_store(req), revision, &l->tree, err);
+    return rc == ERR_EXPIRED ? expired(l, err) : rc;
+}
+
+static void find_page_end(struct listing *l)
+{
+    int64_t limit = l->req->options.limit, seen = 0, more = 0;
+    const struct object *o, *last = NULL;
+    l->left = -1;
+    l->remaining = -1;
+    if (limit <= 0)
+        return;
+    start_iter(l);
+    while ((o = object_tree_next(&l->iter))) {
+        if (!selection_matches(&l->selection, o))
+            continue;
+        if (seen < limit) {
+            last = o;
+            seen++;
+            continue;
+        }
+        more++;
+        if (!l->selection.all)
+            break; /* one is enough: with selectors the rest is not counted */
+    }
+    if (!more)
+        return;
+    l->left = limit;
+    l->continue_ = continue_encode(l->req->arena, object_tree_revision(l->tree), last, l->req->resource->namespaced);
+    if (l->selection.all)
+        l->remaining = more;
+}
+
+static void answer_in_process(struct listing *l)
+{
+    struct api_request *req = l->req;
+    struct object_tree *list = l->tree;
+    l->tree = NULL;
+    if (!l->selection.all || l->selection.namespace_.len) {
+        struct object_tree *whole = list;
+        const struct object *o;
+        list = object_tree_create(api_store(req));
+        object_tree_iter_init(&l->iter, whole, l->selection.namespace_);
+        while ((o = object_tree_next(&l->iter)))
+            if (selection_matches(&l->selection, o))
+                list = object_tree_set(list, o);
+        list = object_tree_set_revision(list, object_tree_revision(whole));
+        object_tree_put(whole);
+    }
+    client_done *done = req->done;
+    req->done = NULL;
+    if (done)
+        done(req->done_arg, &(struct client_answer){.list = list});
+    object_tree_put(list);
+    answer_end(req, 200);
+}
+
+/* People read these: the whole text at once, bounded by what they can look at. */
+static bool answer_pretty(struct listing *l)
+{
+    struct api_request *req = l->req;
+    struct buf text = {0};
+    struct err err = ERR_INIT;
+    struct json_options plain = {0};
+    struct value *v;
+    const struct object *o;
+    answer_list_head(req, &text, object_tree_revision(l->tree), l->continue_, l->remaining);
+    start_iter(l);
+    for (int64_t left = l->left; left != 0 && (o = object_tree_next(&l->iter));) {
+        if (!selection_matches(&l->selection, o))
+            continue;
+        if (text.p[text.len - 1] != '[')
+            buf_add_char(&text, ',');
+        answer_item(req, &text, o, false, 0, &err);
+        left -= left > 0;
+    }
+    buf_addz(&text, "]}");
+    struct str kept = arena_str(req->arena, buf_str(&text));
+    buf_free(&text);
+    if (json_decode(req->arena, kept, &plain, &v, &err) < 0)
+        return false;
+    object_tree_put(l->tree);
+    l->tree = NULL;
+    api_answer_value(req, 200, NULL, v);
+    return true;
+}
+
+static void begin(struct listing *l)
+{
+    struct api_request *req = l->req;
+    if (!req->exchange) {
+        if (req->gone || !req->done) {
+            object_tree_put(l->tree);
+            answer_end(req, 200);
+        } else {
+            answer_in_process(l);
+        }
+        return;
+    }
+    find_page_end(l);
+    if (answer_is_pretty(req) && object_tree_len(l->tree) <= 10000 && answer_pretty(l))
+        return;
+    l->native = answer_is_native(req);
+    l->first = true;
+    answer_start(req, 200);
+    answer_list_head(req, &l->out.text, object_tree_revision(l->tree), l->continue_, l->remaining);
+    start_iter(l);
+    req->on_gone = on_gone;
+    req->on_drain = on_drain;
+    timer_start(&l->deadline, req->loop, SLOW_READER_MS, too_slow, l);
+    go_on(l);
+}
+
+static void begin_newest(struct api_request *req)
+{
+    struct listing *l = req->state;
+    l->tree = cache_snapshot(req->server->cache, api_store(req));
+    begin(l);
+}
+
+void verb_list(struct api_request *req)
+{
+    struct err err = ERR_INIT;
+    struct listing *l = ARENA_NEW(req->arena, struct listing);
+    int64_t at_least;
+    l->req = req;
+    req->state = l;
+    int rc = selection_parse(req, &l->selection, &err);
+    if (rc == 0)
+        rc = choose_snapshot(l, &at_least, &err);
+    if (rc < 0)
+        fail(req, &err);
+    else if (rc == 0)
+        begin(l);
+    else
+        verb_after_revision(req, at_least, begin_newest);
+}
