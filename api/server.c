@@ -83,7 +83,11 @@ static int start_identities(struct api_server *s, struct tls_context **ret, stru
     rc = token_signer_create(s->pki->sa_key_pem, &s->signer, err);
     struct tls_options tls = {.cert_pem = s->pki->server.cert_pem, .key_pem = s->pki->server.key_pem, .ca_pem = s->ca_pem,
                               .server = true, .alpn_h2 = true, .alpn_http1 = true};
-    return rc < 0 ? rc : tls_context_create(&tls, ret, err);
+    if (rc == 0)
+        rc = tls_context_create(&tls, ret, err);
+    struct tls_options agents = {.cert_pem = s->agent_client_cert_pem, .key_pem = s->agent_client_key_pem,
+                                 .ca_pem = s->ca_pem, .alpn_http1 = true};
+    return rc < 0 ? rc : tls_context_create(&agents, &s->agent_tls, err);
 }
 
 static int start_loops(struct api_server *s)
@@ -206,6 +210,7 @@ void api_server_stop(struct api_server *s)
     authenticator_destroy(s->authn);
     rbac_destroy(s->rbac);
     token_signer_destroy(s->signer);
+    tls_context_destroy(s->agent_tls);
     if (s->cache)
         cache_destroy(s->cache);
     kv_close(s->kv);
