@@ -9,8 +9,13 @@
  * holds the stream back (then the peer stops after its window of 64 KiB). Data sent waits in the stream while the
  * peer's window is closed.
  *
- * Callbacks may run inside spdy_session_feed and inside no other call, except that `write` runs inside any. A session and
- * its streams may be destroyed inside callbacks. Errors end the session: GOAWAY goes out and on_closed is called once.
+ * Go's spdystream, the usual peer, does no flow control: a peer's window counts once the peer has shown one (WINDOW_UPDATE
+ * or SETTINGS), and what it sends to a stream held back is kept. Whoever holds streams back also stops feeding the session
+ * when spdy_session_held grows.
+ *
+ * Callbacks run inside spdy_session_feed, and those of one stream inside spdy_stream_read (what was held); `write` runs
+ * inside any call. A session and its streams may be destroyed inside callbacks. Errors end the session: GOAWAY goes out and
+ * on_closed is called once.
  */
 #ifndef SKIFF_BASE_NET_SPDY_H
 #define SKIFF_BASE_NET_SPDY_H
@@ -62,6 +67,7 @@ int spdy_session_feed(struct spdy_session *s, struct str bytes, struct err *err)
 void spdy_session_goaway(struct spdy_session *s); /* say that no more streams are taken */
 void spdy_session_ping(struct spdy_session *s);
 size_t spdy_session_streams(const struct spdy_session *s);
+size_t spdy_session_held(const struct spdy_session *s); /* bytes received and held back */
 
 /* Open a stream. Header names are sent in lower case. `fin`: we shall not send on it. NULL after GOAWAY. */
 struct spdy_stream *spdy_stream_create(struct spdy_session *s, const struct http_header *headers, size_t n, bool fin,
