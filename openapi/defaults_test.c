@@ -52,7 +52,8 @@ static const struct {
      "\"phase\":\"Active\"}}"},
     {"batch", "jobs", "v1", "{\"spec\":{\"template\":{\"metadata\":{\"labels\":{\"a\":\"b\"}}}}}",
      "{\"metadata\":{\"labels\":{\"a\":\"b\"}},\"spec\":{\"parallelism\":1,\"completions\":1,"
-     "\"manualSelector\":false,\"template\":{\"metadata\":{\"labels\":{\"a\":\"b\"}},\"spec\":{}},\"backoffLimit\":6,"
+     "\"manualSelector\":false,\"template\":{\"metadata\":{\"labels\":{\"a\":\"b\"}},\"spec\":{" POD_TAIL
+     "\"securityContext\":{},\"schedulerName\":\"default-scheduler\"}},\"backoffLimit\":6,"
      "\"completionMode\":\"NonIndexed\",\"suspend\":false,\"podReplacementPolicy\":\"TerminatingOrFailed\"},"
      "\"status\":{}}"},
     {"autoscaling", "horizontalpodautoscalers", "v2",
