@@ -1,0 +1,400 @@
+/* The runtime of all controllers: observes, queues, calls the pure reconcile functions, executes what they want and
+ * retries. One loop runs them all; a reconcile is a short computation, its writes are requests that end later.
+ *
+ * A key runs again only when the feeds have caught up with what its last run wrote: else a controller would act on its own
+ * past (create the same pods twice). After a failure whose outcome is unknown the same rule holds for the newest revision.
+ */
+#include "controllers/runtime/controller.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "controllers/runtime/feed.h"
+#include "controllers/runtime/queue.h"
+#include "controllers/runtime/view.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+#define FACT_ROUNDS_MAX 3
+#define RUNS_PER_TURN 64  /* then the loop gets its turn */
+
+struct running {
+    struct controllers *all;
+    const struct controller *controller;
+    struct client *client;
+    struct view view;
+    struct queue queue;
+    struct feed_listener listeners[WATCHES_MAX];
+    struct watch_at {
+        struct running *running;
+        int which;
+    } at[WATCHES_MAX];
+    struct job *jobs; /* reconciles whose writes are under way, or that wait for the feeds */
+    bool turn_posted;
+};
+
+struct controllers {
+    struct loop *loop;
+    struct client *reader; /* whose informers the feeds are */
+    struct map feeds;      /* "group/resource" -> struct feed */
+    struct running *running;
+    size_t n;
+    bool stopped;
+    size_t n_posted;       /* posts under way that point here */
+};
+
+/* One reconcile, from the call until the feeds have seen its writes. */
+struct job {
+    struct running *running;
+    struct queue_item *item;
+    struct arena *arena;
+    struct outcome outcome;
+    struct facts facts;
+    size_t pending;        /* answers awaited */
+    int fact_rounds;
+    bool failed, waiting;
+    struct feed *wait_feeds[WATCHES_MAX];
+    int64_t wait_revisions[WATCHES_MAX];
+    struct job *next, **link;
+};
+
+struct expected_answer { /* of one write or live read */
+    struct job *job;
+    struct write *write;
+    size_t fact;
+};
+
+static void run_job(struct job *job);
+static void take_turn(struct running *r);
+
+/* ---- the end of a job ---- */
+
+static void end_job(struct job *job)
+{
+    struct running *r = job->running;
+    const struct outcome *o = &job->outcome;
+    struct queue_item *item = job->item;
+    if (job->link) {
+        *job->link = job->next;
+        if (job->next)
+            job->next->link = job->link;
+    }
+    int64_t after_ms = o->requeue_at_ms ? o->requeue_at_ms - clock_wall_ms() : 0;
+    if (o->requeue_at_ms && !job->failed)
+        queue_add_after(&r->queue, str_from(item->namespace_), str_from(item->name), after_ms > 1 ? after_ms : 1);
+    queue_done(&r->queue, item, job->failed);
+    arena_destroy(job->arena);
+    free(job);
+}
+
+static bool caught_up(const struct job *job)
+{
+    for (int i = 0; i < job->running->view.n; i++) {
+        if (job->wait_feeds[i] && feed_revision(job->wait_feeds[i]) < job->wait_revisions[i])
+            return false;
+    }
+    return true;
+}
+
+static void settle_job(struct job *job)
+{
+    if (caught_up(job)) {
+        end_job(job);
+        return;
+    }
+    if (!job->waiting) {
+        job->waiting = true;
+        job->next = job->running->jobs;
+        if (job->next)
+            job->next->link = &job->next;
+        job->link = &job->running->jobs;
+        job->running->jobs = job;
+    }
+}
+
+static void on_progress(void *arg)
+{
+    struct running *r = ((struct watch_at *)arg)->running;
+    for (struct job *job = r->jobs, *next; job; job = next) {
+        next = job->next;
+        settle_job(job);
+    }
+    take_turn(r);
+}
+
+/* ---- writes ---- */
+
+static void note_written(struct job *job, const struct resource *resource, int64_t revision)
+{
+    for (int i = 0; i < job->running->view.n; i++) {
+        struct feed *f = job->running->view.feeds[i];
+        if (feed_resource(f) != resource)
+            continue;
+        job->wait_feeds[i] = f;
+        if (revision > job->wait_revisions[i])
+            job->wait_revisions[i] = revision;
+    }
+}
+
+static void on_written(void *arg, const struct client_answer *answer)
+{
+    struct expected_answer *expected = arg;
+    struct job *job = expected->job;
+    const struct client_call *call = &expected->write->call;
+    if (answer->rc == 0 && answer->object && call->verb != VERB_DELETE)
+        note_written(job, answer->object->resource, answer->object->revision);
+    if (answer->rc < 0 && !(expected->write->accept & 1u << -answer->rc)) {
+        job->failed = true;
+        /* a conflict means somebody else was faster: the next run sees what they did */
+        if (answer->rc != ERR_CONFLICT)
+            log_warn(job->running->controller->name, "%s/%s: %s " STR_FMT " " STR_FMT ": %s", job->item->namespace_,
+                     job->item->name, verb_name(call->verb), STR_ARG(call->resource->name), STR_ARG(call->name),
+                     answer->err ? answer->err->message : err_code_name(answer->rc));
+    }
+    if (--job->pending == 0)
+        settle_job(job);
+}
+
+static void execute(struct job *job)
+{
+    struct running *r = job->running;
+    struct outcome *o = &job->outcome;
+    for (size_t i = 0; i < o->n_events; i++)
+        client_event(r->client, r->controller->component, "", o->events[i].about, o->events[i].type, o->events[i].reason,
+                     STR_FMT, STR_ARG(o->events[i].message));
+    if (o->failed) {
+        job->failed = true;
+        log_warn(r->controller->name, "%s/%s: " STR_FMT, job->item->namespace_, job->item->name, STR_ARG(o->why));
+    }
+    job->pending = o->n_writes + 1; /* one of our own, so that an answer cannot end the job under us */
+    for (size_t i = 0; i < o->n_writes; i++) {
+        struct expected_answer *expected = ARENA_NEW(job->arena, struct expected_answer);
+        *expected = (struct expected_answer){.job = job, .write = &o->writes[i]};
+        client_send(r->client, &o->writes[i].call, on_written, expected);
+    }
+    if (--job->pending == 0)
+        settle_job(job);
+}
+
+/* ---- facts ---- */
+
+static void on_fact(void *arg, const struct client_answer *answer)
+{
+    struct expected_answer *expected = arg;
+    struct job *job = expected->job;
+    struct client_answer *slot = (struct client_answer *)&job->facts.live[expected->fact];
+    slot->rc = answer->rc;
+    slot->object = answer->rc == 0 ? object_get(answer->object) : NULL;
+    if (slot->object)
+        arena_defer(job->arena, (void (*)(void *))object_put, (void *)slot->object);
+    if (--job->pending == 0)
+        run_job(job);
+}
+
+static void fetch_facts(struct job *job)
+{
+    struct outcome *o = &job->outcome;
+    size_t n = o->n_wanted;
+    struct fact_wanted *wanted = o->wanted;
+    job->facts.live = ARENA_ARRAY(job->arena, struct client_answer, n);
+    job->facts.n_live = n;
+    job->pending = 0;
+    for (size_t i = 0; i < n; i++)
+        job->pending += wanted[i].kind == FACT_LIVE_GET;
+    for (size_t i = 0; i < n; i++) {
+        if (wanted[i].kind != FACT_LIVE_GET)
+            continue;
+        struct expected_answer *expected = ARENA_NEW(job->arena, struct expected_answer);
+        *expected = (struct expected_answer){.job = job, .fact = i};
+        struct client_call call = {.verb = VERB_GET, .resource = wanted[i].resource, .namespace_ = wanted[i].namespace_, .name = wanted[i].name, .grace_period_s = -1};
+        client_send(job->running->client, &call, on_fact, expected);
+    }
+}
+
+static void run_job(struct job *job)
+{
+    struct key key = {str_from(job->item->namespace_), str_from(job->item->name)};
+    job->outcome = (struct outcome){.arena = job->arena};
+    if (getrandom(&job->facts.random, sizeof job->facts.random, 0) < 0)
+        job->facts.random = (uint64_t)clock_mono_us();
+    job->running->controller->reconcile(&job->running->view, key, clock_wall_ms(), &job->facts, &job->outcome);
+    bool live = false;
+    for (size_t i = 0; i < job->outcome.n_wanted; i++)
+        live = live || job->outcome.wanted[i].kind == FACT_LIVE_GET;
+    if (live && job->fact_rounds++ < FACT_ROUNDS_MAX)
+        fetch_facts(job);
+    else
+        execute(job);
+}
+
+/* ---- taking turns ---- */
+
+static bool all_synced(const struct running *r)
+{
+    for (int i = 0; i < r->view.n; i++) {
+        if (!feed_synced(r->view.feeds[i]))
+            return false;
+    }
+    return true;
+}
+
+static void controllers_release(struct controllers *c);
+
+static void turn(void *arg)
+{
+    struct running *r = arg;
+    struct controllers *all = r->all;
+    all->n_posted--;
+    if (all->stopped) {
+        controllers_release(all);
+        return;
+    }
+    r->turn_posted = false;
+    size_t limit = (size_t)(r->controller->concurrency > 0 ? r->controller->concurrency : 5);
+    for (int i = 0; i < RUNS_PER_TURN && r->queue.n_running < limit && all_synced(r); i++) {
+        struct queue_item *item = queue_take(&r->queue);
+        if (!item)
+            return;
+        struct job *job = calloc(1, sizeof *job);
+        assert(job);
+        job->running = r;
+        job->item = item;
+        job->arena = arena_create(0);
+        run_job(job);
+    }
+    take_turn(r);
+}
+
+static void take_turn(struct running *r)
+{
+    size_t limit = (size_t)(r->controller->concurrency > 0 ? r->controller->concurrency : 5);
+    if (r->turn_posted || !r->queue.n_ready || r->queue.n_running >= limit || r->all->stopped || !all_synced(r))
+        return;
+    r->turn_posted = true;
+    r->all->n_posted++;
+    loop_post(r->all->loop, turn, r);
+}
+
+static void on_ready(void *arg)
+{
+    take_turn(arg);
+}
+
+static void add_key(void *arg, struct str namespace_, struct str name)
+{
+    queue_add(&((struct running *)arg)->queue, namespace_, name);
+}
+
+static void on_change(void *arg, const struct object *old, const struct object *now)
+{
+    struct watch_at *at = arg;
+    struct running *r = at->running;
+    const struct controller_watch *watch = &r->controller->watches[at->which];
+    if (watch->keys)
+        watch->keys(&r->view, old, now, add_key, r);
+    else
+        add_key(r, now ? now->namespace_ : old->namespace_, now ? now->name : old->name);
+    on_progress(at);
+}
+
+/* ---- life ---- */
+
+static struct feed *find_feed(struct controllers *c, const struct controller_watch *watch, struct err *err)
+{
+    char name[256];
+    int n = snprintf(name, sizeof name, "%s/%s", watch->group, watch->resource);
+    struct str key = {name, (size_t)n};
+    struct feed *f = map_get(&c->feeds, key);
+    if (f)
+        return f;
+    const struct resource *resource = resource_find(str_from(watch->group), str_from(watch->resource));
+    if (!resource) {
+        err_set(err, ERR_INTERNAL, "no resource %s in group %s", watch->resource, watch->group);
+        return NULL;
+    }
+    f = feed_create(c->reader, resource);
+    map_put(&c->feeds, key, f);
+    return f;
+}
+
+static int start_one(struct controllers *c, struct api_server *server, struct running *r,
+                     const struct controller *controller, struct err *err)
+{
+    static const char *const groups[] = {"system:serviceaccounts", "system:serviceaccounts:kube-system",
+                                         "system:authenticated", NULL};
+    r->all = c;
+    r->controller = controller;
+    r->client = client_create_local(server, c->loop, controller->user, groups);
+    queue_init(&r->queue, c->loop, on_ready, r);
+    for (int i = 0; i < WATCHES_MAX && controller->watches[i].resource; i++) {
+        struct feed *f = find_feed(c, &controller->watches[i], err);
+        if (!f)
+            return err_context(err, "controller %s", controller->name);
+        r->view.feeds[r->view.n++] = f;
+        r->at[i] = (struct watch_at){r, i};
+        r->listeners[i] = (struct feed_listener){.on_change = on_change, .on_progress = on_progress, .arg = &r->at[i]};
+        feed_listen(f, &r->listeners[i]);
+    }
+    return 0;
+}
+
+int controllers_start(struct api_server *server, struct loop *loop, const struct controller *const *list,
+                      struct controllers **ret, struct err *err)
+{
+    static const char *const groups[] = {"system:masters", NULL};
+    struct controllers *c = calloc(1, sizeof *c);
+    assert(c);
+    c->loop = loop;
+    c->reader = client_create_local(server, loop, "system:kube-controller-manager", groups);
+    size_t n = 0;
+    while (list[n])
+        n++;
+    c->running = calloc(n + 1, sizeof *c->running);
+    assert(c->running);
+    for (c->n = 0; c->n < n;) {
+        struct running *r = &c->running[c->n++];
+        int rc = start_one(c, server, r, list[c->n - 1], err);
+        if (rc < 0) {
+            controllers_stop(c);
+            return rc;
+        }
+    }
+    *ret = c;
+    return 0;
+}
+
+static void controllers_release(struct controllers *c)
+{
+    if (c->n_posted)
+        return;
+    free(c->running);
+    free(c);
+}
+
+void controllers_stop(struct controllers *c)
+{
+    if (!c || c->stopped)
+        return;
+    c->stopped = true;
+    struct map_iter it;
+    struct str key;
+    void *value;
+    map_iter_init(&it, &c->feeds);
+    while (map_iter_next(&it, &key, &value))
+        feed_destroy(value);
+    map_finish(&c->feeds);
+    for (size_t i = 0; i < c->n; i++) {
+        struct running *r = &c->running[i];
+        client_destroy(r->client); /* answers that are still out do not come any more */
+        for (struct job *job = r->jobs, *next; job; job = next) {
+            next = job->next;
+            arena_destroy(job->arena);
+            free(job);
+        }
+        queue_finish(&r->queue);
+    }
+    client_destroy(c->reader);
+    controllers_release(c);
+}

@@ -1,0 +1,71 @@
+#include "controllers/runtime/view.h"
+
+#include <assert.h>
+
+static struct object_tree *tree_of(const struct view *v, int which)
+{
+    assert(which >= 0 && which < v->n);
+    return v->feeds[which] ? feed_tree(v->feeds[which]) : v->trees[which];
+}
+
+const struct object *view_find(const struct view *v, int which, struct str namespace_, struct str name)
+{
+    return object_tree_find(tree_of(v, which), namespace_, name);
+}
+
+/* Every object that `keep` wants, into an arena array. */
+static size_t scan(const struct view *v, struct arena *a, int which, struct str namespace_,
+                   bool (*keep)(const struct object *o, const char *field, struct str value), const char *field,
+                   struct str value, const struct object ***ret)
+{
+    struct object_tree_iter it;
+    const struct object *o, **items = NULL;
+    size_t len = 0, cap = 0;
+    object_tree_iter_init(&it, tree_of(v, which), namespace_);
+    while ((o = object_tree_next(&it))) {
+        if (!keep || keep(o, field, value))
+            ARENA_PUSH(a, items, len, cap, o);
+    }
+    *ret = items;
+    return len;
+}
+
+static bool has_owner(const struct object *o, const char *field, struct str uid)
+{
+    (void)field;
+    for (size_t i = 0; i < o->n_owners; i++) {
+        if (str_eq(o->owners[i].uid, uid))
+            return true;
+    }
+    return false;
+}
+
+static bool has_field(const struct object *o, const char *field, struct str value)
+{
+    const char *const *names = resource_storage_version(o->resource)->selectable;
+    for (size_t i = 0; names && names[i] && i < o->n_fields; i++) {
+        if (strcmp(names[i], field) == 0)
+            return str_eq(o->fields[i], value);
+    }
+    return false;
+}
+
+size_t view_list(const struct view *v, struct arena *a, int which, struct str namespace_, const struct object ***ret)
+{
+    return scan(v, a, which, namespace_, NULL, NULL, STR_NULL, ret);
+}
+
+size_t view_owned(const struct view *v, struct arena *a, int which, struct str uid, const struct object ***ret)
+{
+    if (v->feeds[which])
+        return feed_owned(v->feeds[which], a, uid, ret);
+    return scan(v, a, which, STR(""), has_owner, NULL, uid, ret);
+}
+
+size_t view_by_field(const struct view *v, struct arena *a, int which, const char *field, struct str value,
+                     const struct object ***ret)
+{
+    if (v->feeds[which])
+        return feed_by_field(v->feeds[which], a, field, value, ret);
+    return scan(v, a, which, STR(""), has_field, field, value, ret);
+}
