@@ -36,16 +36,18 @@ struct fact_wanted { /* what a reconcile cannot know from its view */
     struct str namespace_, name;
 };
 
+struct reconcile_event { /* an Event to record about `about`; about NULL = none */
+    const struct object *about;
+    const char *type, *reason;
+    struct str message;
+};
+
 struct write {
     struct client_call call; /* verb, resource, body …; values in the reconcile's arena */
     /* Set when a failure of this kind is fine: bit i = error code -i (e.g. ERR_NOT_FOUND for deletes). */
     uint32_t accept;
-};
-
-struct reconcile_event { /* an Event to record about `about` */
-    const struct object *about;
-    const char *type, *reason;
-    struct str message;
+    struct reconcile_event on_success; /* recorded when the write has succeeded */
+    struct reconcile_event on_failure; /* its message is followed by that of the error */
 };
 
 struct outcome {
@@ -60,6 +62,17 @@ struct outcome {
     bool failed; /* back off and try again; `why` is logged */
     struct str why;
 };
+
+/* Calls that most outcomes consist of; each appends to out->writes and answers it for further settings. */
+struct write *outcome_create(struct outcome *out, const struct resource *r, struct str namespace_, const struct value *body);
+struct write *outcome_update(struct outcome *out, const struct object *o, const char *subresource, const struct value *body);
+/* A merge patch of the object (its uid rides along, so that a namesake is never touched). */
+struct write *outcome_patch(struct outcome *out, const struct object *o, const char *subresource, struct value *patch);
+struct write *outcome_delete(struct outcome *out, const struct object *o); /* of this uid; not found is fine */
+void outcome_event(struct outcome *out, const struct object *about, const char *type, const char *reason, const char *fmt,
+                   ...) __attribute__((format(printf, 5, 6)));
+void outcome_fail(struct outcome *out, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void outcome_requeue_at(struct outcome *out, int64_t at_ms); /* the earliest of all calls counts */
 
 struct facts {
     const struct client_answer *live; /* in the order wanted */

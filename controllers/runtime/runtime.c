@@ -138,11 +138,20 @@ static void note_written(struct job *job, const struct resource *resource, int64
     }
 }
 
+static void record(struct running *r, const struct reconcile_event *e, const char *more)
+{
+    if (e->about)
+        client_event(r->client, r->controller->component, "", e->about, e->type, e->reason, STR_FMT "%s", STR_ARG(e->message),
+                     more);
+}
+
 static void on_written(void *arg, const struct client_answer *answer)
 {
     struct expected_answer *expected = arg;
     struct job *job = expected->job;
     const struct client_call *call = &expected->write->call;
+    record(job->running, answer->rc < 0 ? &expected->write->on_failure : &expected->write->on_success,
+           answer->rc < 0 && answer->err ? answer->err->message : "");
     if (answer->rc == 0 && answer->object && call->verb != VERB_DELETE)
         note_written(job, answer->object->resource, answer->object->revision);
     if (answer->rc < 0 && !(expected->write->accept & 1u << -answer->rc)) {
@@ -162,8 +171,7 @@ static void execute(struct job *job)
     struct running *r = job->running;
     struct outcome *o = &job->outcome;
     for (size_t i = 0; i < o->n_events; i++)
-        client_event(r->client, r->controller->component, "", o->events[i].about, o->events[i].type, o->events[i].reason,
-                     STR_FMT, STR_ARG(o->events[i].message));
+        record(r, &o->events[i], "");
     if (o->failed) {
         job->failed = true;
         log_warn(r->controller->name, "%s/%s: " STR_FMT, job->item->namespace_, job->item->name, STR_ARG(o->why));
