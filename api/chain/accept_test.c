@@ -1,0 +1,48 @@
+#include "api/chain/accept.h"
+
+#include <stdarg.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+static const struct {
+    const char *given;
+    int want; /* enum api_format, or -1: not acceptable */
+} rows[] = {
+    {"", API_JSON},
+    {"*/*", API_JSON},
+    {"application/*", API_JSON},
+    {"application/json", API_JSON},
+    {"application/yaml", API_YAML},
+    {"text/html, application/yaml;q=0.5, */*;q=0.1", API_YAML},
+    {"application/yaml;q=0.5, application/json", API_JSON},
+    {"application/vnd.kubernetes.protobuf, application/json", API_JSON},
+    {"application/vnd.kubernetes.protobuf", -1},
+    {"text/plain", -1},
+    {"application/json;q=0", -1},
+    {"application/json;as=Table;v=v1;g=meta.k8s.io, application/json;as=Table;v=v1beta1;g=meta.k8s.io, application/json", API_TABLE},
+    {"application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1", API_METADATA},
+    {"application/json;as=Nonsense;g=meta.k8s.io;v=v1", -1},
+    {"application/json;as=Nonsense;g=meta.k8s.io;v=v1,application/json", API_JSON},
+};
+
+static void test_rows(void **state)
+{
+    (void)state;
+    struct arena *a = arena_create(0);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        enum api_format format;
+        struct str version;
+        struct err err = ERR_INIT;
+        int rc = accept_object(a, str_from(rows[i].given), &format, &version, &err);
+        if ((rc < 0 ? -1 : (int)format) != rows[i].want)
+            fail_msg("%s: rc %d format %d", rows[i].given, rc, format);
+    }
+    arena_destroy(a);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_rows)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
