@@ -628,14 +628,16 @@ static int report_strict(struct decoder *d)
     return rc;
 }
 
-int json_decode(struct arena *a, struct str text, struct json_options *opt, struct value **ret, struct err *err)
+int json_decode_after(struct arena *a, struct str first_strict_error, struct str text, struct json_options *opt,
+                      struct value **ret, struct err *err)
 {
     struct json_options plain = {0};
     struct decoder d = {.a = a, .opt = opt ? opt : &plain, .err = err};
     d.depth_left = d.opt->max_depth ? d.opt->max_depth : d.opt->schema ? JSON_MAX_DEPTH : 1000;
-    /* what a caller has found before (repeated keys in YAML) stands first */
-    d.strict = d.opt->ret_warnings;
-    d.n_strict = d.cap_strict = d.opt->ret_n_warnings;
+    d.opt->ret_warnings = NULL;
+    d.opt->ret_n_warnings = 0;
+    if (first_strict_error.p && d.opt->strictness != JSON_IGNORE)
+        ARENA_PUSH(a, d.strict, d.n_strict, d.cap_strict, first_strict_error);
     yyjson_doc *doc;
     int rc = json_parse(a, text, &doc, err);
     if (rc < 0)
@@ -643,4 +645,9 @@ int json_decode(struct arena *a, struct str text, struct json_options *opt, stru
     rc = decode_root(&d, yyjson_doc_get_root(doc), ret);
     yyjson_doc_free(doc);
     return rc < 0 ? rc : report_strict(&d);
+}
+
+int json_decode(struct arena *a, struct str text, struct json_options *opt, struct value **ret, struct err *err)
+{
+    return json_decode_after(a, STR_NULL, text, opt, ret, err);
 }

@@ -18,4 +18,10 @@ int json_parse(struct arena *a, struct str text, yyjson_doc **ret, struct err *e
 /* encoding/json's message for text that is not JSON; false when the text is fine by Go. */
 bool json_syntax_error(struct str text, struct err *err);
 
+/* json_decode where a strict error was met before (STR_NULL: none); it stands first. */
+struct json_options;
+struct value;
+int json_decode_after(struct arena *a, struct str first_strict_error, struct str text, struct json_options *opt,
+                      struct value **ret, struct err *err);
+
 #endif

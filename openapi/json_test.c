@@ -184,6 +184,29 @@ static void alias_bomb(void **state)
     buf_free(&text);
 }
 
+static void many_keys(void **state)
+{
+    (void)state;
+    struct buf json = {0}, yaml_text = {0};
+    buf_add_char(&json, '{');
+    for (int i = 0; i < 100000; i++) {
+        buf_printf(&json, "%s\"k%d\":1", i ? "," : "", i % 99999);
+        buf_printf(&yaml_text, "k%d: 1\n", i % 99999);
+    }
+    buf_add_char(&json, '}');
+    struct err err = ERR_INIT;
+    struct value *v;
+    assert_int_equal(json_decode(a, buf_str(&json), NULL, &v, &err), 0);
+    assert_int_equal(value_len(v), 99999);
+    struct json_options opt = {.strictness = JSON_WARN};
+    assert_int_equal(yaml_decode(a, buf_str(&yaml_text), &opt, &v, &err), 0);
+    assert_int_equal(value_len(v), 99999);
+    assert_int_equal(opt.ret_n_warnings, 1);
+    assert_true(str_eqz(opt.ret_warnings[0], "yaml: unmarshal errors:\n  line 100000: key \"k0\" already set in map"));
+    buf_free(&json);
+    buf_free(&yaml_text);
+}
+
 static void pretty(void **state)
 {
     (void)state;
@@ -201,7 +224,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(plain_json), cmocka_unit_test(typed_json), cmocka_unit_test(strictness), cmocka_unit_test(depth),
-        cmocka_unit_test(yaml),       cmocka_unit_test(alias_bomb), cmocka_unit_test(pretty),
+        cmocka_unit_test(yaml),       cmocka_unit_test(alias_bomb), cmocka_unit_test(many_keys),
+        cmocka_unit_test(pretty),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

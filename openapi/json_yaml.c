@@ -2,6 +2,7 @@
  * of text end up the same. Scalars resolve by YAML 1.1 as go-yaml.v2 does (yes, on and y are true; 0x10, 0b1 and 010 are
  * integers; timestamps stay text). Aliases are copied within a budget, so that a small text cannot grow without bound. */
 #include "openapi/json.h"
+#include "openapi/json_parse.h"
 
 #include <errno.h>
 #include <math.h>
@@ -9,7 +10,7 @@
 #include <stdlib.h>
 #include <yaml.h>
 
-enum { YAML_MAX_DEPTH = 1000, YAML_MAX_NODES = 2000000 };
+enum { YAML_MAX_DEPTH = 1000, YAML_MAX_NODES = 2000000, MAX_REPEATED_TEXT = 4096 };
 
 struct anchor {
     struct str name;
@@ -196,18 +197,57 @@ static struct str key_text(struct reader *r, const struct value *key)
     return s;
 }
 
-static void merge_into(struct reader *r, struct value *map, const struct value *from)
+/* A member with the place it had in the text, for finding those that repeat a key without looking back at all. */
+struct placed {
+    struct value_member *member;
+    size_t line;
+};
+
+static int by_key_and_place(const void *a, const void *b)
+{
+    const struct placed *x = a, *y = b;
+    int c = str_cmp(x->member->key, y->member->key);
+    return c ? c : (x->member < y->member ? -1 : 1);
+}
+
+/* Every key once: the last of a repeated key wins, or the first. `lines` (NULL: do not report) goes with the members. */
+static void drop_repeated(struct reader *r, struct value *map, const size_t *lines, bool last_wins)
+{
+    size_t n = map->map.len, kept = 0;
+    struct placed *sorted = arena_alloc(r->a, (n + 1) * sizeof *sorted);
+    for (size_t i = 0; i < n; i++)
+        sorted[i] = (struct placed){&map->map.members[i], lines ? lines[i] : 0};
+    qsort(sorted, n, sizeof *sorted, by_key_and_place);
+    for (size_t i = 1, first = 0; i < n; i++) {
+        if (!str_eq(sorted[i].member->key, sorted[first].member->key)) {
+            first = i;
+            continue;
+        }
+        if (lines && r->repeated.len < MAX_REPEATED_TEXT)
+            buf_printf(&r->repeated, "\n  line %zu: key \"" STR_FMT "\" already set in map", sorted[i].line,
+                       STR_ARG(sorted[i].member->key));
+        if (last_wins)
+            sorted[first].member->value = sorted[i].member->value;
+        sorted[i].member->value = NULL;
+    }
+    for (size_t i = 0; i < n; i++)
+        if (map->map.members[i].value)
+            map->map.members[kept++] = map->map.members[i];
+    map->map.len = kept;
+}
+
+static void append_merged(struct reader *r, struct value *map, const struct value *from)
 {
     for (size_t i = 0; from->kind == VALUE_LIST && i < from->list.len; i++)
-        merge_into(r, map, from->list.items[i]);
+        append_merged(r, map, from->list.items[i]);
     for (size_t i = 0; from->kind == VALUE_MAP && i < from->map.len; i++)
-        if (!value_get(map, from->map.members[i].key))
-            value_set(r->a, map, from->map.members[i].key, from->map.members[i].value);
+        ARENA_PUSH(r->a, map->map.members, map->map.len, map->map.cap, from->map.members[i]);
 }
 
 static int read_map(struct reader *r, int depth, struct value *map)
 {
     struct value *merged = NULL;
+    size_t *lines = NULL, n_lines = 0, cap_lines = 0;
     for (;;) {
         int rc = advance(r);
         if (rc < 0)
@@ -226,12 +266,14 @@ static int read_map(struct reader *r, int depth, struct value *map)
             merged = value;
             continue;
         }
-        if (value_get(map, name))
-            buf_printf(&r->repeated, "\n  line %zu: key \"" STR_FMT "\" already set in map", line, STR_ARG(name));
-        value_set(r->a, map, name, value);
+        ARENA_PUSH(r->a, lines, n_lines, cap_lines, line);
+        ARENA_PUSH(r->a, map->map.members, map->map.len, map->map.cap, (struct value_member){name, value});
     }
-    if (merged)
-        merge_into(r, map, merged);
+    drop_repeated(r, map, lines, true);
+    if (merged) {
+        append_merged(r, map, merged);
+        drop_repeated(r, map, NULL, false);
+    }
     return 0;
 }
 
@@ -336,17 +378,12 @@ static int read_document(struct reader *r, struct value **ret)
 
 static int finish(struct reader *r, const struct value *tree, struct json_options *opt, struct value **ret)
 {
-    struct json_options plain = {0};
     struct buf json = {0};
-    if (!opt)
-        opt = &plain;
-    if (r->repeated.len && opt->strictness != JSON_IGNORE) {
-        opt->ret_warnings = ARENA_NEW(r->a, struct str);
-        *opt->ret_warnings = arena_printf(r->a, "yaml: unmarshal errors:" STR_FMT, STR_ARG(buf_str(&r->repeated)));
-        opt->ret_n_warnings = 1;
-    }
+    struct str repeated = STR_NULL;
+    if (r->repeated.len)
+        repeated = arena_printf(r->a, "yaml: unmarshal errors:" STR_FMT, STR_ARG(buf_str(&r->repeated)));
     json_encode(&json, tree);
-    int rc = json_decode(r->a, buf_str(&json), opt, ret, r->err);
+    int rc = json_decode_after(r->a, repeated, buf_str(&json), opt, ret, r->err);
     buf_free(&json);
     return rc;
 }

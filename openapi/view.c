@@ -169,7 +169,8 @@ static struct value *node_value(struct walk *w, struct node n, int depth)
     if (node_is(n, VALUE_MAP)) {
         struct value *map = value_map(w->a);
         while (next_member(&it, &key, &child))
-            value_set(w->a, map, kept_key(w, n, &it, key), node_value(w, child, depth + 1));
+            ARENA_PUSH(w->a, map->map.members, map->map.len, map->map.cap,
+                       (struct value_member){kept_key(w, n, &it, key), node_value(w, child, depth + 1)});
         return map;
     }
     return value_null(w->a);
