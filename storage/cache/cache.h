@@ -65,7 +65,9 @@ struct watch_event {
     int64_t revision;
     const struct object *object; /* the new state; of a delete the last state, with the deletion's revision */
     const struct object *prev;   /* NULL for a creation */
-    _Atomic(struct slice *) frames[3]; /* encodings of the JSON wire form for ADDED, MODIFIED, DELETED, made by the
+    size_t size;                 /* what it alone keeps in memory */
+    struct store *store;         /* the cache's */
+    _Atomic(struct slice *) frames[3]; /* malloc'd, freed with the event; encodings of the JSON wire form for ADDED, MODIFIED, DELETED, made by the
                                           first watcher that needs one (api/), shared by the others */
 };
 
@@ -79,7 +81,8 @@ struct watch_filter {
     void *match_arg;
 };
 
-/* What this watcher sees of an event: its own type (an object that starts to match is ADDED, one that stops is DELETED). */
+/* What this watcher sees of an event: its own type (an object that starts to match is ADDED, one that stops is DELETED:
+ * then event->type is not WATCH_DELETED, and what goes out is event->prev with the event's revision, as upstream does). */
 struct watch_delivery {
     enum watch_type type;
     struct watch_event *event; /* NULL for BOOKMARK and ERROR; borrowed for the call */

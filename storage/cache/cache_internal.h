@@ -1,0 +1,107 @@
+/* The inside of the cache: publish.c changes it (on the committer's thread), cache.c and history.c read it, commit.c
+ * hands writes to kv, hub.c and watch.c live on the network loops.
+ *
+ * Order of locks: publish_lock, then a store's lock, then hub_lock. */
+#ifndef SKIFF_STORAGE_CACHE_CACHE_INTERNAL_H
+#define SKIFF_STORAGE_CACHE_CACHE_INTERNAL_H
+
+#include "base/map.h"
+#include "base/vec.h"
+#include "storage/cache/cache.h"
+
+#include <pthread.h>
+
+enum {
+    CACHE_RESOURCES_MAX = 16384,
+    HISTORY_EVENTS = 8192,           /* per resource */
+    HISTORY_BYTES = 8 << 20,         /* of states nobody else holds, all resources together */
+    KEPT_ROOTS = 4,                  /* per resource: trees of the past that a paged list comes back to */
+    KEPT_ROOT_MS = 60 * 1000,
+};
+
+struct kept_root {
+    struct object_tree *tree;
+    int64_t used_ms;
+};
+
+struct store { /* one resource */
+    struct cache *cache;
+    const struct resource *resource;
+    pthread_mutex_t lock; /* root, history, kept */
+    struct object_tree *root;
+    struct watch_event **ring; /* history: events[first .. first + len), modulo HISTORY_EVENTS; NULL until the first */
+    size_t first, len;
+    int64_t floor; /* every event after this revision is in the ring */
+    struct kept_root kept[KEPT_ROOTS];
+
+    struct object_tree *working; /* the committer's, while it publishes a batch */
+    bool loading;                /* cache_add_resource is reading it: events wait in `queued` */
+    VEC(struct watch_event *) queued;
+};
+
+struct event_batch { /* what one publication gives the loops */
+    struct ref ref;
+    int64_t revision;
+    size_t n;
+    struct watch_event *events[];
+};
+
+struct revision_waiter;
+
+struct cache {
+    struct kv *kv;
+    _Atomic int64_t revision;
+    _Atomic(struct store *) stores[CACHE_RESOURCES_MAX]; /* by resource index */
+    pthread_mutex_t publish_lock;
+    struct map by_prefix; /* storage prefix -> store */
+    VEC(struct store *) all;
+    struct arena *scratch; /* publishing */
+    _Atomic size_t history_bytes;
+
+    pthread_mutex_t hub_lock;
+    VEC(struct hub_loop *) loops;
+    int64_t hub_revision; /* newest handed to the loops */
+
+    pthread_mutex_t waiters_lock;
+    struct revision_waiter *waiters;
+};
+
+struct store *cache_store(struct cache *c, const struct resource *r); /* asserts that it is served */
+struct str cache_key(struct arena *a, const struct resource *r, struct str namespace_, struct str name);
+struct object_tree *store_root(struct store *s); /* a reference */
+
+/* What rides on a kv operation to the publish hook. */
+struct commit_item {
+    struct store *store;
+    struct object *object; /* NULL: deletion */
+};
+
+/* publish.c */
+void cache_publish(void *arg, const struct kv_event *events, size_t n, int64_t revision);
+struct watch_event *watch_event_create(struct store *s, enum watch_type type, int64_t revision,
+                                       const struct object *object, const struct object *prev);
+void store_split_key(const struct store *s, struct str key, struct str *ret_namespace, struct str *ret_name);
+void store_apply(struct store *s, struct watch_event *e);          /* to `working` */
+void store_finish_batch(struct store *s, int64_t revision);        /* working becomes root */
+
+/* history.c; the caller holds the store's lock where it says so */
+void history_add(struct store *s, struct watch_event *e); /* lock held; takes the reference */
+void history_finish(struct store *s);
+/* Events after `after` up to `until`, at least one whole revision, about `limit`; each with a reference for the caller.
+ * *ret_through: everything up to there has been seen. 1 = the ring does not reach back that far. */
+int history_read(struct store *s, int64_t after, int64_t until, size_t limit, struct watch_event **ret, size_t cap,
+                 size_t *ret_n, int64_t *ret_through);
+/* An event from its stored form. */
+int history_event(struct store *s, struct arena *scratch, const struct kv_event *e, struct watch_event **ret,
+                  struct err *err);
+
+/* load.c */
+int store_load(struct store *s, int64_t revision, struct object_tree **ret, int64_t *ret_revision, struct err *err);
+
+/* wait.c */
+void cache_wake_waiters(struct cache *c, int64_t revision);
+/* hub.c */
+void hub_publish(struct cache *c, struct event_batch *b); /* takes the reference */
+void hub_finish(struct cache *c);
+
+#endif

@@ -1,0 +1,237 @@
+/* Each resource's recent events, shared by all its watchers, and the trees of the past that can be had from them: the
+ * newest tree with the newer events undone. Further back the store's own history is read. */
+#include "storage/cache/cache_internal.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+static struct watch_event *at(const struct store *s, size_t i)
+{
+    return s->ring[(s->first + i) % HISTORY_EVENTS];
+}
+
+/* Whole revisions leave together, so that `floor` stays a revision. */
+static void drop_oldest(struct store *s)
+{
+    int64_t revision = at(s, 0)->revision;
+
+    while (s->len && at(s, 0)->revision == revision) {
+        struct watch_event *e = at(s, 0);
+
+        s->first = (s->first + 1) % HISTORY_EVENTS;
+        s->len--;
+        atomic_fetch_sub(&s->cache->history_bytes, e->size);
+        ref_put(&e->ref);
+    }
+    s->floor = revision;
+}
+
+void history_add(struct store *s, struct watch_event *e)
+{
+    if (!s->ring)
+        s->ring = MEM_ARRAY(struct watch_event *, HISTORY_EVENTS);
+    size_t bytes = atomic_fetch_add(&s->cache->history_bytes, e->size) + e->size;
+
+    while (s->len && (s->len == HISTORY_EVENTS || bytes > HISTORY_BYTES)) {
+        /* one transaction that fills the ring by itself must not take its own beginning for complete */
+        drop_oldest(s);
+        bytes = atomic_load(&s->cache->history_bytes);
+    }
+    s->ring[(s->first + s->len) % HISTORY_EVENTS] = e;
+    s->len++;
+}
+
+void history_finish(struct store *s)
+{
+    while (s->len)
+        drop_oldest(s);
+    free(s->ring);
+}
+
+/* The first event after `revision`. */
+static size_t behind(const struct store *s, int64_t revision)
+{
+    size_t low = 0, high = s->len;
+
+    while (low < high) {
+        size_t mid = (low + high) / 2;
+
+        if (at(s, mid)->revision <= revision)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
+int history_read(struct store *s, int64_t after, int64_t until, size_t limit, struct watch_event **ret, size_t cap,
+                 size_t *ret_n, int64_t *ret_through)
+{
+    size_t n = 0, i;
+
+    *ret_n = 0;
+    pthread_mutex_lock(&s->lock);
+    if (after < s->floor) {
+        pthread_mutex_unlock(&s->lock);
+        return 1;
+    }
+    *ret_through = until;
+    for (i = behind(s, after); i < s->len && at(s, i)->revision <= until; i++) {
+        if (n >= limit && at(s, i)->revision != at(s, i - 1)->revision) {
+            *ret_through = at(s, i - 1)->revision;
+            break;
+        }
+        if (n == cap) { /* a revision larger than the caller's room: it reads that one from the store */
+            while (n && ret[n - 1]->revision == at(s, i)->revision)
+                ref_put(&ret[--n]->ref);
+            if (n)
+                *ret_through = ret[n - 1]->revision;
+            break;
+        }
+        ret[n] = at(s, i);
+        ref_get(&ret[n++]->ref);
+    }
+    bool too_large = n == 0 && i < s->len && at(s, i)->revision <= until;
+    pthread_mutex_unlock(&s->lock);
+    *ret_n = n;
+    return too_large ? 1 : 0;
+}
+
+int history_event(struct store *s, struct arena *scratch, const struct kv_event *from, struct watch_event **ret,
+                  struct err *err)
+{
+    struct object *now = NULL, *prev = NULL;
+    enum watch_type type = from->kind == KV_EVENT_DELETE ? WATCH_DELETED : from->prev ? WATCH_MODIFIED : WATCH_ADDED;
+    int64_t revision = from->pair.mod_revision;
+    int rc;
+
+    *ret = NULL;
+    if (from->prev && (rc = object_from_stored(scratch, s->resource, from->prev->value, from->prev->mod_revision,
+                                               from->prev->create_revision, &prev, err)) < 0)
+        return rc;
+    if (type == WATCH_DELETED) {
+        if (!prev)
+            return 0;
+        now = object_at_revision(prev, revision);
+    } else if ((rc = object_from_stored(scratch, s->resource, from->pair.value, revision, from->pair.create_revision,
+                                        &now, err)) < 0) {
+        object_put(prev);
+        return rc;
+    }
+    *ret = watch_event_create(s, type, revision, now, prev);
+    return 0;
+}
+
+/* ---- trees of the past ---- */
+
+/* Lock held: a kept tree of exactly this revision. Old ones go. */
+static struct object_tree *find_kept(struct store *s, int64_t revision, int64_t now_ms)
+{
+    struct object_tree *found = NULL;
+
+    for (int i = 0; i < KEPT_ROOTS; i++) {
+        struct kept_root *k = &s->kept[i];
+
+        if (!k->tree)
+            continue;
+        if (object_tree_revision(k->tree) == revision) {
+            k->used_ms = now_ms;
+            found = object_tree_get(k->tree);
+        } else if (now_ms - k->used_ms > KEPT_ROOT_MS) {
+            object_tree_put(k->tree);
+            k->tree = NULL;
+        }
+    }
+    return found;
+}
+
+static void keep(struct store *s, struct object_tree *t)
+{
+    struct kept_root *oldest = &s->kept[0];
+
+    pthread_mutex_lock(&s->lock);
+    for (int i = 0; i < KEPT_ROOTS; i++) {
+        if (!s->kept[i].tree) {
+            oldest = &s->kept[i];
+            break;
+        }
+        if (s->kept[i].used_ms < oldest->used_ms)
+            oldest = &s->kept[i];
+    }
+    struct object_tree *old = oldest->tree;
+    *oldest = (struct kept_root){object_tree_get(t), clock_mono_ms()};
+    pthread_mutex_unlock(&s->lock);
+    object_tree_put(old);
+}
+
+/* The newest tree and what happened since `revision`, newest last. */
+static bool take_undo(struct store *s, int64_t revision, struct object_tree **ret_tree, struct watch_event ***ret,
+                      size_t *ret_n)
+{
+    if (revision < s->floor)
+        return false;
+    size_t from = behind(s, revision);
+
+    *ret_n = s->len - from;
+    *ret = MEM_ARRAY(struct watch_event *, *ret_n + 1);
+    for (size_t i = 0; i < *ret_n; i++) {
+        (*ret)[i] = at(s, from + i);
+        ref_get(&(*ret)[i]->ref);
+    }
+    *ret_tree = object_tree_get(s->root);
+    return true;
+}
+
+static struct object_tree *undo(struct object_tree *t, struct watch_event **events, size_t n, int64_t revision)
+{
+    for (size_t i = n; i-- > 0;) {
+        struct watch_event *e = events[i];
+
+        if (e->prev)
+            t = object_tree_set(t, e->prev);
+        else
+            t = object_tree_remove(t, e->object->namespace_, e->object->name);
+        ref_put(&e->ref);
+    }
+    free(events);
+    return object_tree_set_revision(t, revision);
+}
+
+int cache_snapshot_at(struct cache *c, const struct resource *r, int64_t revision, struct object_tree **ret,
+                      struct err *err)
+{
+    struct store *s = cache_store(c, r);
+    int64_t newest = cache_revision(c);
+    struct watch_event **events;
+    size_t n;
+
+    if (revision > newest)
+        return err_set(err, ERR_TIMEOUT, "Too large resource version: %lld, current: %lld", (long long)revision,
+                       (long long)newest);
+    if (revision < kv_compacted_revision(c->kv))
+        return err_set(err, ERR_EXPIRED, "The resourceVersion for the provided list is too old.");
+    pthread_mutex_lock(&s->lock);
+    *ret = find_kept(s, revision, clock_mono_ms());
+    /* A batch is in the ring before its root stands: what is newer than the root undoes to the same thing. */
+    bool near = !*ret && take_undo(s, revision, ret, &events, &n);
+    pthread_mutex_unlock(&s->lock);
+    if (near) {
+        *ret = undo(*ret, events, n, revision);
+        if (n)
+            keep(s, *ret);
+        return 0;
+    }
+    if (*ret)
+        return 0;
+    int64_t read_at;
+    int rc = store_load(s, revision, ret, &read_at, err);
+    if (rc == ERR_EXPIRED)
+        return err_set(err, ERR_EXPIRED, "The resourceVersion for the provided list is too old.");
+    if (rc < 0)
+        return rc;
+    keep(s, *ret);
+    return 0;
+}
