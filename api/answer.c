@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "openapi/json.h"
 #include "openapi/object/object.h"
+#include "openapi/yaml_encode.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -99,13 +100,22 @@ static void respond_buf(struct api_request *req, int status, int retry_after_s, 
     respond(req, status, answer_content_type(req), retry_after_s, &body, 1);
 }
 
+static void encode(struct api_request *req, struct buf *out, const struct value *v)
+{
+    if (req->format == API_YAML)
+        yaml_encode(out, v, true); /* upstream's YAML has its keys in order */
+    else if (answer_is_pretty(req))
+        json_encode_pretty(out, v);
+    else
+        json_encode(out, v);
+    while (out->len && out->p[out->len - 1] == '\n')
+        out->len--;
+}
+
 static void respond_value(struct api_request *req, int status, int retry_after_s, const struct value *v)
 {
     struct buf out = {0};
-    if (answer_is_pretty(req))
-        json_encode_pretty(&out, v);
-    else
-        json_encode(&out, v);
+    encode(req, &out, v);
     respond_buf(req, status, retry_after_s, &out);
 }
 
@@ -140,10 +150,10 @@ void api_answer_object(struct api_request *req, int status, const struct object 
     if (rc == 0 && answer_is_pretty(req)) {
         struct value *v;
         struct json_options plain = {0};
-        rc = json_decode(req->arena, buf_str(&out), &plain, &v, &err);
+        rc = json_decode(req->arena, arena_str(req->arena, buf_str(&out)), &plain, &v, &err);
         out.len = 0;
         if (rc == 0)
-            json_encode_pretty(&out, v);
+            encode(req, &out, v);
     }
     if (rc < 0) {
         buf_free(&out);

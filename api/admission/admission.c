@@ -5,12 +5,14 @@
 /* In upstream's order. */
 static const struct admission_plugin *const plugins[] = {
     &admission_namespace_lifecycle,
+    &admission_limit_ranger,
     &admission_service_account,
     &admission_taint_nodes_by_condition,
     &admission_priority,
     &admission_default_toleration_seconds,
     &admission_default_storage_class,
     &admission_storage_object_in_use_protection,
+    &admission_resource_quota,
 };
 #define N_PLUGINS (sizeof plugins / sizeof *plugins)
 
