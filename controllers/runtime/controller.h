@@ -22,6 +22,8 @@ const struct object *view_find(const struct view *v, int which, struct str names
 size_t view_list(const struct view *v, struct arena *a, int which, struct str namespace_, const struct object ***ret);
 /* Those that name `uid` among their owners (index). */
 size_t view_owned(const struct view *v, struct arena *a, int which, struct str uid, const struct object ***ret);
+/* Those of a namespace that have no owner at all (index). */
+size_t view_orphans(const struct view *v, struct arena *a, int which, struct str namespace_, const struct object ***ret);
 /* Those whose selectable field `field` ("spec.nodeName") has this value (index). */
 size_t view_by_field(const struct view *v, struct arena *a, int which, const char *field, struct str value,
                      const struct object ***ret);

@@ -3,9 +3,9 @@
 #include <assert.h>
 #include <stdlib.h>
 
-struct bucket { /* the objects under one index key */
-    const struct object **items;
-    size_t len, cap;
+struct bucket { /* the objects under one index key: an open-addressing set of pointers, a reference each */
+    const struct object **slots;
+    size_t len, cap; /* cap is a power of two, or 0 */
 };
 
 struct feed {
@@ -20,7 +20,33 @@ struct feed {
     struct feed_listener *listeners;
 };
 
-/* ---- indexes: buckets hold a reference to each object ---- */
+/* ---- indexes ---- */
+
+static size_t slot_of(const struct object *o, size_t cap)
+{
+    return (size_t)(((uintptr_t)o >> 4) * 0x9e3779b97f4a7c15u >> 20) & (cap - 1);
+}
+
+static void put_slot(struct bucket *b, const struct object *o)
+{
+    size_t at = slot_of(o, b->cap);
+    while (b->slots[at])
+        at = (at + 1) & (b->cap - 1);
+    b->slots[at] = o;
+}
+
+static void bucket_grow(struct bucket *b)
+{
+    struct bucket bigger = {.cap = b->cap ? b->cap * 2 : 4, .len = b->len};
+    bigger.slots = calloc(bigger.cap, sizeof *bigger.slots);
+    assert(bigger.slots);
+    for (size_t i = 0; i < b->cap; i++) {
+        if (b->slots[i])
+            put_slot(&bigger, b->slots[i]);
+    }
+    free(b->slots);
+    *b = bigger;
+}
 
 static void bucket_add(struct map *index, struct str key, const struct object *o)
 {
@@ -30,33 +56,49 @@ static void bucket_add(struct map *index, struct str key, const struct object *o
         assert(b);
         map_put(index, key, b);
     }
-    if (b->len == b->cap) {
-        b->cap = b->cap ? b->cap * 2 : 4;
-        b->items = realloc(b->items, b->cap * sizeof *b->items);
-        assert(b->items);
-    }
-    b->items[b->len++] = object_get(o);
+    if (b->len * 2 >= b->cap)
+        bucket_grow(b);
+    put_slot(b, object_get(o));
+    b->len++;
 }
 
 static void bucket_free(struct bucket *b)
 {
-    for (size_t i = 0; i < b->len; i++)
-        object_put(b->items[i]);
-    free(b->items);
+    for (size_t i = 0; i < b->cap; i++)
+        object_put(b->slots[i]);
+    free(b->slots);
     free(b);
 }
 
+/* Deletion without marks: what follows in the run moves up if it may. */
+static void close_gap(struct bucket *b, size_t gap)
+{
+    for (size_t at = (gap + 1) & (b->cap - 1); b->slots[at]; at = (at + 1) & (b->cap - 1)) {
+        size_t home = slot_of(b->slots[at], b->cap);
+        if (((at - home) & (b->cap - 1)) < ((at - gap) & (b->cap - 1)))
+            continue;
+        b->slots[gap] = b->slots[at];
+        b->slots[at] = NULL;
+        gap = at;
+    }
+}
+
+/* An informer reports as `old` the very object it reported before. */
 static void bucket_remove(struct map *index, struct str key, const struct object *o)
 {
     struct bucket *b = map_get(index, key);
-    for (size_t i = 0; b && i < b->len; i++) {
-        if (!str_eq(b->items[i]->name, o->name) || !str_eq(b->items[i]->namespace_, o->namespace_))
-            continue;
-        object_put(b->items[i]);
-        b->items[i] = b->items[--b->len];
-        break;
-    }
-    if (b && b->len == 0) {
+    if (!b)
+        return;
+    size_t at = slot_of(o, b->cap);
+    while (b->slots[at] && b->slots[at] != o)
+        at = (at + 1) & (b->cap - 1);
+    if (!b->slots[at])
+        return;
+    b->slots[at] = NULL;
+    b->len--;
+    close_gap(b, at);
+    object_put(o);
+    if (b->len == 0) {
         map_remove(index, key);
         bucket_free(b);
     }
@@ -78,6 +120,8 @@ static void index_object(struct feed *f, const struct object *o, bool add)
     void (*change)(struct map *, struct str, const struct object *) = add ? bucket_add : bucket_remove;
     for (size_t i = 0; i < o->n_owners; i++)
         change(&f->owned, o->owners[i].uid, o);
+    if (!o->n_owners)
+        change(&f->owned, o->namespace_, o); /* a namespace is no uid: no clash */
     for (size_t i = 0; i < f->n_fields && i < o->n_fields; i++) {
         if (f->indexed[i])
             change(&f->by_field[i], o->fields[i], o);
@@ -176,14 +220,23 @@ const struct object *feed_find(struct feed *f, struct str namespace_, struct str
 static size_t copy_bucket(const struct map *index, struct arena *a, struct str key, const struct object ***ret)
 {
     struct bucket *b = map_get(index, key);
-    size_t n = b ? b->len : 0;
-    *ret = arena_memdup(a, b ? (const void *)b->items : "", n * sizeof **ret);
+    size_t n = 0;
+    *ret = ARENA_ARRAY(a, const struct object *, b ? b->len + 1 : 1);
+    for (size_t i = 0; b && i < b->cap; i++) {
+        if (b->slots[i])
+            (*ret)[n++] = b->slots[i];
+    }
     return n;
 }
 
 size_t feed_owned(struct feed *f, struct arena *a, struct str uid, const struct object ***ret)
 {
     return copy_bucket(&f->owned, a, uid, ret);
+}
+
+size_t feed_orphans(struct feed *f, struct arena *a, struct str namespace_, const struct object ***ret)
+{
+    return copy_bucket(&f->owned, a, namespace_, ret);
 }
 
 size_t feed_by_field(struct feed *f, struct arena *a, const char *field, struct str value, const struct object ***ret)

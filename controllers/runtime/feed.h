@@ -28,6 +28,7 @@ const struct object *feed_find(struct feed *f, struct str namespace_, struct str
 struct object_tree *feed_tree(struct feed *f);
 /* Into an arena array, in no particular order. */
 size_t feed_owned(struct feed *f, struct arena *a, struct str uid, const struct object ***ret);
+size_t feed_orphans(struct feed *f, struct arena *a, struct str namespace_, const struct object ***ret);
 size_t feed_by_field(struct feed *f, struct arena *a, const char *field, struct str value, const struct object ***ret);
 
 #endif

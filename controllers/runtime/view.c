@@ -40,6 +40,13 @@ static bool has_owner(const struct object *o, const char *field, struct str uid)
     return false;
 }
 
+static bool has_no_owner(const struct object *o, const char *field, struct str value)
+{
+    (void)field;
+    (void)value;
+    return o->n_owners == 0;
+}
+
 static bool has_field(const struct object *o, const char *field, struct str value)
 {
     const char *const *names = resource_storage_version(o->resource)->selectable;
@@ -60,6 +67,13 @@ size_t view_owned(const struct view *v, struct arena *a, int which, struct str u
     if (v->feeds[which])
         return feed_owned(v->feeds[which], a, uid, ret);
     return scan(v, a, which, STR(""), has_owner, NULL, uid, ret);
+}
+
+size_t view_orphans(const struct view *v, struct arena *a, int which, struct str namespace_, const struct object ***ret)
+{
+    if (v->feeds[which])
+        return feed_orphans(v->feeds[which], a, namespace_, ret);
+    return scan(v, a, which, namespace_, has_no_owner, NULL, STR_NULL, ret);
 }
 
 size_t view_by_field(const struct view *v, struct arena *a, int which, const char *field, struct str value,

@@ -1,0 +1,11 @@
+/* controllers: every controller there is, each in a folder of its own (controllers/runtime/controller.h says what one is).
+ * controllers_all() answers them in the order they start.
+ */
+#ifndef SKIFF_CONTROLLERS_CONTROLLERS_H
+#define SKIFF_CONTROLLERS_CONTROLLERS_H
+
+#include "controllers/runtime/controller.h"
+
+extern const struct controller replicaset_controller, deployment_controller;
+
+#endif
