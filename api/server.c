@@ -67,7 +67,7 @@ static int start_cache(struct api_server *s, struct err *err)
     return rc;
 }
 
-static int start_identities(struct api_server *s, struct tls_context **ret, struct err *err)
+static int start_identities(struct api_server *s, struct err *err)
 {
     struct server_names names = {0};
     int rc = server_names_read(&names, s->options.listen, s->options.service_cidr, s->options.tls_san, err);
@@ -84,7 +84,7 @@ static int start_identities(struct api_server *s, struct tls_context **ret, stru
     struct tls_options tls = {.cert_pem = s->pki->server.cert_pem, .key_pem = s->pki->server.key_pem, .ca_pem = s->ca_pem,
                               .server = true, .alpn_h2 = true, .alpn_http1 = true};
     if (rc == 0)
-        rc = tls_context_create(&tls, ret, err);
+        rc = tls_context_create(&tls, &s->tls, err);
     struct tls_options agents = {.cert_pem = s->agent_client_cert_pem, .key_pem = s->agent_client_key_pem,
                                  .ca_pem = s->ca_pem, .alpn_http1 = true};
     return rc < 0 ? rc : tls_context_create(&agents, &s->agent_tls, err);
@@ -101,9 +101,9 @@ static int start_loops(struct api_server *s)
     return 0;
 }
 
-static int start_http(struct api_server *s, struct tls_context *tls, struct err *err)
+static int start_http(struct api_server *s, struct err *err)
 {
-    struct http_server_options opt = {.listen = s->options.listen, .tls = tls, .loops = s->loops, .n_loops = s->n_loops,
+    struct http_server_options opt = {.listen = s->options.listen, .tls = s->tls, .loops = s->loops, .n_loops = s->n_loops,
                                       .max_body = API_MAX_BODY, .handler = chain_handle, .arg = s};
     int rc = http_server_create(&opt, &s->http, err);
     if (rc < 0)
@@ -122,11 +122,11 @@ static int write_kubeconfig(struct api_server *s, struct err *err)
                                 &s->pki->admin, err);
 }
 
-static int start_all(struct api_server *s, struct tls_context **tls, struct err *err)
+static int start_all(struct api_server *s, struct err *err)
 {
     int rc = start_store(s, err);
     if (rc == 0)
-        rc = start_identities(s, tls, err);
+        rc = start_identities(s, err);
     if (rc == 0)
         rc = start_cache(s, err);
     if (rc == 0)
@@ -138,7 +138,7 @@ static int start_all(struct api_server *s, struct tls_context **tls, struct err 
     if (rc == 0)
         rc = authenticator_create(s, &s->authn, err);
     if (rc == 0)
-        rc = start_http(s, *tls, err);
+        rc = start_http(s, err);
     if (rc == 0)
         rc = bootstrap_run(s, err);
     if (rc == 0)
@@ -149,13 +149,11 @@ static int start_all(struct api_server *s, struct tls_context **tls, struct err 
 int api_server_start(const struct api_server_options *opt, struct api_server **ret, struct err *err)
 {
     struct api_server *s = calloc(1, sizeof *s);
-    struct tls_context *tls = NULL;
     s->options = *opt;
     options_complete(&s->options);
     chain_register_metrics();
     metrics_register();
-    int rc = start_all(s, &tls, err);
-    tls_context_destroy(tls);
+    int rc = start_all(s, err);
     if (rc < 0) {
         api_server_stop(s);
         return rc;
@@ -210,6 +208,7 @@ void api_server_stop(struct api_server *s)
     authenticator_destroy(s->authn);
     rbac_destroy(s->rbac);
     token_signer_destroy(s->signer);
+    tls_context_destroy(s->tls);
     tls_context_destroy(s->agent_tls);
     if (s->cache)
         cache_destroy(s->cache);

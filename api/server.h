@@ -47,6 +47,7 @@ struct api_server {
     struct admission *admission;
     char *ca_pem;           /* the cluster's CA certificate, also for kube-root-ca.crt */
     char *agent_client_cert_pem, *agent_client_key_pem; /* how the server proves itself to agents (exec, logs) */
+    struct tls_context *tls;       /* of the HTTPS port */
     struct tls_context *agent_tls; /* of connections to agents: that identity, and the cluster's CA */
     struct pki *pki;        /* api/pki.h; its CA signs certificate requests */
     char address[64];       /* host:port that clients in and out of the cluster can use */
