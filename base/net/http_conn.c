@@ -230,7 +230,7 @@ void conn_flush(struct http_conn *c)
     }
     if (!c->doomed && c->close_after_flush && c->out.len == 0)
         conn_linger(c);
-    if (!c->doomed && c->protocol == PROTOCOL_RAW && c->raw->drain_due) {
+    if (!c->doomed && c->protocol == PROTOCOL_RAW && c->raw->drain_due && !c->raw->closing) {
         c->raw->drain_due = false;
         if (c->raw->handler.on_drain)
             c->raw->handler.on_drain(c->raw->handler.arg);

@@ -65,7 +65,7 @@ void websocket_send(struct websocket *w, bool text, const void *data, size_t len
  * a server's side. */
 void websocket_send_channel(struct websocket *w, uint8_t channel, struct slice data);
 size_t websocket_unsent(const struct websocket *w);
-void websocket_read(struct websocket *w, bool on); /* flow control: stop and go on with on_message */
+void websocket_read(struct websocket *w, bool on); /* flow control; a few messages already read may still come */
 /* Sends a close, then closes after unsent bytes. No callback after this; the websocket is the caller's no more. */
 void websocket_close(struct websocket *w, int code, const char *reason);
 
