@@ -13,7 +13,7 @@ enum { MAX_STRICT_ERRORS = 100, SLOTS = 64 };
 /* Where the walk stands: one step on the C stack per field, map key or list index. */
 struct step {
     const struct step *up;
-    struct str name;                     /* of a field or a key; STR_NULL for an index */
+    struct str name; /* of a field or a key; STR_NULL for an index */
     size_t index;
     const struct schema_message *holder; /* of a field; NULL for keys and indexes */
 };
@@ -86,13 +86,25 @@ static struct str go_message_type(struct str name)
 static void go_type(const struct schema_field *f, enum field_shape shape, char *out, size_t size)
 {
     static const char *const names[] = {
-        [FIELD_BOOL] = "bool",          [FIELD_INT32] = "int32",           [FIELD_INT64] = "int64",
-        [FIELD_DOUBLE] = "float64",     [FIELD_STRING] = "string",         [FIELD_BYTES] = "[]uint8",
-        [FIELD_TIME] = "v1.Time",       [FIELD_MICRO_TIME] = "v1.MicroTime", [FIELD_DURATION] = "v1.Duration",
-        [FIELD_QUANTITY] = "resource.Quantity", [FIELD_INT_OR_STRING] = "intstr.IntOrString",
-        [FIELD_MESSAGE] = "",           [FIELD_ANY] = "runtime.RawExtension",
+        [FIELD_BOOL] = "bool",
+        [FIELD_INT32] = "int32",
+        [FIELD_INT64] = "int64",
+        [FIELD_DOUBLE] = "float64",
+        [FIELD_STRING] = "string",
+        [FIELD_BYTES] = "[]uint8",
+        [FIELD_TIME] = "v1.Time",
+        [FIELD_MICRO_TIME] = "v1.MicroTime",
+        [FIELD_DURATION] = "v1.Duration",
+        [FIELD_QUANTITY] = "resource.Quantity",
+        [FIELD_INT_OR_STRING] = "intstr.IntOrString",
+        [FIELD_MESSAGE] = "",
+        [FIELD_ANY] = "runtime.RawExtension",
     };
     struct str name = f->type == FIELD_MESSAGE ? go_message_type(f->message->name) : str_from(names[f->type]);
+    if (f->go_type && (f->shape != SHAPE_MAP || shape == SHAPE_MAP)) {
+        snprintf(out, size, "%s%s", shape == SHAPE_LIST ? "[]" : "", f->go_type);
+        return;
+    }
     const char *wrap = shape == SHAPE_LIST ? "[]" : shape == SHAPE_MAP ? "map[string]" : "";
     snprintf(out, size, "%s%s" STR_FMT, wrap, shape == SHAPE_MAP && f->flags & FIELD_MAP_OF_LISTS ? "[]" : "",
              STR_ARG(name));

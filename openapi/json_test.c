@@ -1,9 +1,9 @@
 #include "openapi/json.h"
 
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <cmocka.h>
 
 static struct arena *a;
 
@@ -84,13 +84,15 @@ static void typed_json(void **state)
          "\"2026-01-02T02:04:05Z\",\"labels\":{\"a\":\"1\",\"b\":\"2\"}},\"spec\":{\"containers\":[{\"name\":\"n\","
          "\"image\":\"i\",\"resources\":{\"limits\":{\"cpu\":\"1\",\"memory\":\"1Gi\"}}}]}}"},
         {"{\"spec\":{\"containers\":[{\"ports\":\"x\"}]}}",
-         "json: cannot unmarshal string into Go struct field Container.spec.containers.ports of type []v1.ContainerPort"},
+         "json: cannot unmarshal string into Go struct field Container.spec.containers.ports of type "
+         "[]v1.ContainerPort"},
         {"{\"spec\":{\"containers\":[{\"args\":[1]}]}}",
          "json: cannot unmarshal number into Go struct field Container.spec.containers.args of type string"},
         {"{\"spec\":{\"containers\":[\"x\"]}}",
          "json: cannot unmarshal string into Go struct field PodSpec.spec.containers of type v1.Container"},
         {"{\"spec\":{\"terminationGracePeriodSeconds\":1.5}}",
-         "json: cannot unmarshal number 1.5 into Go struct field PodSpec.spec.terminationGracePeriodSeconds of type int64"},
+         "json: cannot unmarshal number 1.5 into Go struct field PodSpec.spec.terminationGracePeriodSeconds of type "
+         "int64"},
         {"{\"spec\":{\"terminationGracePeriodSeconds\":\"30\"}}",
          "json: cannot unmarshal string into Go struct field PodSpec.spec.terminationGracePeriodSeconds of type int64"},
         {"{\"spec\":{\"hostNetwork\":\"yes\"}}",
@@ -99,6 +101,13 @@ static void typed_json(void **state)
          "json: cannot unmarshal number into Go struct field ObjectMeta.metadata.labels of type string"},
         {"{\"metadata\":{\"labels\":[]}}",
          "json: cannot unmarshal array into Go struct field ObjectMeta.metadata.labels of type map[string]string"},
+        {"{\"spec\":{\"containers\":[{\"ports\":[{\"protocol\":1}]}]}}",
+         "json: cannot unmarshal number into Go struct field ContainerPort.spec.containers.ports.protocol of type "
+         "v1.Protocol"},
+        {"{\"spec\":{\"containers\":[{\"resources\":{\"limits\":[]}}]}}",
+         "json: cannot unmarshal array into Go struct field ResourceRequirements.spec.containers.resources.limits of "
+         "type "
+         "v1.ResourceList"},
         {"[]", "json: cannot unmarshal array into Go value of type v1.Pod"},
         {"{\"spec\":{\"containers\":[{\"resources\":{\"limits\":{\"cpu\":\"x\"}}}]}}",
          "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"},
@@ -117,10 +126,11 @@ static void strictness(void **state)
     (void)state;
     struct json_options opt = {.schema = schema_message_find(STR("io.k8s.api.core.v1.Pod")), .strictness = JSON_STRICT};
     assert_string_equal(
-        round_trip(false,
-                   "{\"spec\":{\"foo\":1,\"containers\":[{\"name\":\"a\"},{\"Image\":\"x\",\"name\":\"b\",\"name\":\"c\"}]},"
-                   "\"metadata\":{\"labels\":{\"x\":\"1\",\"x\":\"2\"}}}",
-                   &opt),
+        round_trip(
+            false,
+            "{\"spec\":{\"foo\":1,\"containers\":[{\"name\":\"a\"},{\"Image\":\"x\",\"name\":\"b\",\"name\":\"c\"}]},"
+            "\"metadata\":{\"labels\":{\"x\":\"1\",\"x\":\"2\"}}}",
+            &opt),
         "strict decoding error: unknown field \"spec.foo\", unknown field \"spec.containers[1].Image\", "
         "duplicate field \"spec.containers[1].name\", duplicate field \"metadata.labels.x\"");
     struct json_options warn = {.schema = opt.schema, .strictness = JSON_WARN};
@@ -177,8 +187,8 @@ static void alias_bomb(void **state)
     struct buf text = {0};
     buf_addz(&text, "a0: &a0 [x, x, x, x, x, x, x, x, x]\n");
     for (int i = 1; i < 12; i++)
-        buf_printf(&text, "a%d: &a%d [*a%d, *a%d, *a%d, *a%d, *a%d, *a%d, *a%d, *a%d]\n", i, i, i - 1, i - 1, i - 1, i - 1,
-                   i - 1, i - 1, i - 1, i - 1);
+        buf_printf(&text, "a%d: &a%d [*a%d, *a%d, *a%d, *a%d, *a%d, *a%d, *a%d, *a%d]\n", i, i, i - 1, i - 1, i - 1,
+                   i - 1, i - 1, i - 1, i - 1, i - 1);
     buf_add_char(&text, 0);
     assert_string_equal(round_trip(true, text.p, NULL), "yaml: document contains excessive aliasing");
     buf_free(&text);
@@ -223,9 +233,9 @@ static void pretty(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(plain_json), cmocka_unit_test(typed_json), cmocka_unit_test(strictness), cmocka_unit_test(depth),
-        cmocka_unit_test(yaml),       cmocka_unit_test(alias_bomb), cmocka_unit_test(many_keys),
-        cmocka_unit_test(pretty),
+        cmocka_unit_test(plain_json), cmocka_unit_test(typed_json), cmocka_unit_test(strictness),
+        cmocka_unit_test(depth),      cmocka_unit_test(yaml),       cmocka_unit_test(alias_bomb),
+        cmocka_unit_test(many_keys),  cmocka_unit_test(pretty),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -1,6 +1,7 @@
-/* YAML to a value tree, and from there as JSON through json_decode: the two steps upstream takes as well, so that both kinds
- * of text end up the same. Scalars resolve by YAML 1.1 as go-yaml.v2 does (yes, on and y are true; 0x10, 0b1 and 010 are
- * integers; timestamps stay text). Aliases are copied within a budget, so that a small text cannot grow without bound. */
+/* YAML to a value tree, and from there as JSON through json_decode: the two steps upstream takes as well, so that both
+ * kinds of text end up the same. Scalars resolve by YAML 1.1 as go-yaml.v2 does (yes, on and y are true; 0x10, 0b1 and
+ * 010 are integers; timestamps stay text). Aliases are copied within a budget, so that a small text cannot grow without
+ * bound. */
 #include "openapi/json.h"
 #include "openapi/json_parse.h"
 
@@ -171,8 +172,7 @@ static int read_binary(struct reader *r, struct str s, struct value **ret)
 static int read_scalar(struct reader *r, struct value **ret)
 {
     const char *tag = (const char *)r->event.data.scalar.tag;
-    struct str s = arena_str(r->a, (struct str){(const char *)r->event.data.scalar.value,
-                                                r->event.data.scalar.length});
+    struct str s = arena_str(r->a, (struct str){(const char *)r->event.data.scalar.value, r->event.data.scalar.length});
     bool plain = r->event.data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
     if (tag && strcmp(tag, YAML_STR_TAG) != 0 && strcmp(tag, "!") != 0) {
         if (strcmp(tag, "tag:yaml.org,2002:binary") == 0)
@@ -210,7 +210,8 @@ static int by_key_and_place(const void *a, const void *b)
     return c ? c : (x->member < y->member ? -1 : 1);
 }
 
-/* Every key once: the last of a repeated key wins, or the first. `lines` (NULL: do not report) goes with the members. */
+/* Every key once: the last of a repeated key wins, or the first. `lines` (NULL: do not report) goes with the members.
+ */
 static void drop_repeated(struct reader *r, struct value *map, const size_t *lines, bool last_wins)
 {
     size_t n = map->map.len, kept = 0;

@@ -92,6 +92,7 @@ struct schema_field {
     int64_t min, max;       /* of the number, or of the length for strings and lists (flags say which are set) */
     const char *description;
     uint32_t view_offset;   /* where the generated view struct keeps it */
+    const char *go_type;    /* in error texts: "v1.Protocol" of an item, "v1.ResourceList" of a whole map; NULL = by type */
     uint32_t view_presence; /* offset of its `bool has_…`, 0 = none (pointers, strings and lists need none) */
 };
 

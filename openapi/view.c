@@ -1,6 +1,6 @@
-/* One walk over the schema table fills a view struct from JSON (yyjson's document) or from a value tree: `struct node` is
- * the little they have in common. The text is parsed in a scratch copy; strings that need no unescaping are pointed back
- * into the caller's text, where they stand at the same offset. */
+/* One walk over the schema table fills a view struct from JSON (yyjson's document) or from a value tree: `struct node`
+ * is the little they have in common. The text is parsed in a scratch copy; strings that need no unescaping are pointed
+ * back into the caller's text, where they stand at the same offset. */
 #include "openapi/view.h"
 #include "openapi/meta/time.h"
 #include "openapi/object/object.h"

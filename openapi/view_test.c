@@ -3,16 +3,18 @@
 #include "openapi/object/object.h"
 #include "openapi/views.h"
 
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <cmocka.h>
 
 static const char pod_text[] =
-    "{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"web\",\"uid\":\"u\",\"generation\":3,\"creationTimestamp\":"
+    "{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"web\",\"uid\":\"u\",\"generation\":3,"
+    "\"creationTimestamp\":"
     "\"2026-01-02T03:04:05Z\",\"labels\":{\"app\":\"web\",\"tier\":\"a\\\"b\"},\"managedFields\":[{"
     "\"manager\":\"m\",\"fieldsV1\":{\"f:spec\":{\".\":{}}}}]},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":"
-    "\"nginx\",\"args\":[\"-g\",\"x\"],\"ports\":[{\"containerPort\":80,\"protocol\":\"TCP\"}],\"resources\":{\"limits\":"
+    "\"nginx\",\"args\":[\"-g\",\"x\"],\"ports\":[{\"containerPort\":80,\"protocol\":\"TCP\"}],\"resources\":{"
+    "\"limits\":"
     "{\"cpu\":\"100m\",\"memory\":\"1Gi\"}},\"livenessProbe\":{\"httpGet\":{\"path\":\"/\",\"port\":\"http\"},"
     "\"periodSeconds\":10},\"readinessProbe\":{\"tcpSocket\":{\"port\":80}}},{\"name\":\"d\"}],"
     "\"terminationGracePeriodSeconds\":30,\"nodeName\":\"n1\",\"hostNetwork\":false}}";

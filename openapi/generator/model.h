@@ -20,7 +20,7 @@ struct type;
 
 struct model_field {
     char *name;
-    char *member; /* in the view struct */
+    char *member;   /* in the view struct */
     uint16_t id[3]; /* "2.3.4": outermost first; how many in id_len */
     int id_len;
     enum field_type type;
@@ -33,7 +33,7 @@ struct model_field {
     unsigned patch;
     enum field_format format;
     int64_t min, max;
-    char *merge_key, *default_json, *doc;
+    char *merge_key, *default_json, *doc, *go_type;
 };
 
 struct type {

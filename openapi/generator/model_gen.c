@@ -112,19 +112,36 @@ struct word {
 };
 
 static const struct word type_words[] = {
-    {"bool", FIELD_BOOL},     {"int32", FIELD_INT32},       {"int64", FIELD_INT64},
-    {"double", FIELD_DOUBLE}, {"string", FIELD_STRING},     {"bytes", FIELD_BYTES},
-    {"time", FIELD_TIME},     {"micro-time", FIELD_MICRO_TIME}, {"duration", FIELD_DURATION},
-    {"quantity", FIELD_QUANTITY}, {"int-or-string", FIELD_INT_OR_STRING}, {"any", FIELD_ANY}, {0},
+    {"bool", FIELD_BOOL},
+    {"int32", FIELD_INT32},
+    {"int64", FIELD_INT64},
+    {"double", FIELD_DOUBLE},
+    {"string", FIELD_STRING},
+    {"bytes", FIELD_BYTES},
+    {"time", FIELD_TIME},
+    {"micro-time", FIELD_MICRO_TIME},
+    {"duration", FIELD_DURATION},
+    {"quantity", FIELD_QUANTITY},
+    {"int-or-string", FIELD_INT_OR_STRING},
+    {"any", FIELD_ANY},
+    {0},
 };
 static const struct word list_words[] = {
-    {"atomic", LIST_TYPE_ATOMIC}, {"set", LIST_TYPE_SET}, {"map", LIST_TYPE_MAP}, {0},
+    {"atomic", LIST_TYPE_ATOMIC},
+    {"set", LIST_TYPE_SET},
+    {"map", LIST_TYPE_MAP},
+    {0},
 };
 static const struct word patch_words[] = {
-    {"merge", PATCH_MERGE}, {"replace", PATCH_REPLACE}, {"retainKeys", PATCH_RETAIN_KEYS}, {0},
+    {"merge", PATCH_MERGE},
+    {"replace", PATCH_REPLACE},
+    {"retainKeys", PATCH_RETAIN_KEYS},
+    {0},
 };
 static const struct word check_words[] = {
-    {"required", FIELD_CHECK_REQUIRED}, {"immutable", FIELD_IMMUTABLE}, {0},
+    {"required", FIELD_CHECK_REQUIRED},
+    {"immutable", FIELD_IMMUTABLE},
+    {0},
 };
 static const struct word format_words[] = {
     {"dns-1123-label", FORMAT_DNS1123_LABEL},
@@ -143,9 +160,11 @@ static const struct word format_words[] = {
     {0},
 };
 static const struct word verb_words[] = {
-    {"get", VERB_GET},       {"list", VERB_LIST},     {"watch", VERB_WATCH},
-    {"create", VERB_CREATE}, {"update", VERB_UPDATE}, {"patch", VERB_PATCH},
-    {"delete", VERB_DELETE}, {"deletecollection", VERB_DELETE_COLLECTION}, {"connect", VERB_CONNECT}, {0},
+    {"get", VERB_GET},         {"list", VERB_LIST},
+    {"watch", VERB_WATCH},     {"create", VERB_CREATE},
+    {"update", VERB_UPDATE},   {"patch", VERB_PATCH},
+    {"delete", VERB_DELETE},   {"deletecollection", VERB_DELETE_COLLECTION},
+    {"connect", VERB_CONNECT}, {0},
 };
 
 static unsigned word_value(const struct word *words, const char *name, struct source *s, const yaml_node_t *near)
@@ -205,8 +224,9 @@ static void read_number(struct source *s, yaml_node_t *map, const char *key, int
 
 static void read_field(struct source *s, struct model_field *f, const char *name, yaml_node_t *n)
 {
-    check_keys(s, n, " id type required always list structure keys patch mergeKey default values known format min max"
-                     " check union doc ");
+    check_keys(s, n,
+               " id type go required always list structure keys patch mergeKey default values known format min max"
+               " check union doc ");
     f->name = format("%s", name);
     f->member = snake_case(name);
     const char *t = get_text(s, n, "type"), *id = get_text(s, n, "id");
@@ -229,6 +249,7 @@ static void read_field(struct source *s, struct model_field *f, const char *name
     f->merge_key = get_text(s, n, "mergeKey");
     f->default_json = get_text(s, n, "default");
     f->doc = get_text(s, n, "doc");
+    f->go_type = get_text(s, n, "go");
     read_number(s, n, "min", &f->min, FIELD_HAS_MIN, &f->flags);
     read_number(s, n, "max", &f->max, FIELD_HAS_MAX, &f->flags);
     const char *list = get_text(s, n, "list"), *form = get_text(s, n, "format");
@@ -255,7 +276,8 @@ static struct model_field *add_field(struct type *t, const char *name, const cha
 static void add_kind_fields(struct type *t)
 {
     add_field(t, "kind", "string", 0, FIELD_EMBEDDED_TYPE, "The kind of this object, in CamelCase.");
-    add_field(t, "apiVersion", "string", 0, FIELD_EMBEDDED_TYPE, "The API group and version this object is written in.");
+    add_field(t, "apiVersion", "string", 0, FIELD_EMBEDDED_TYPE,
+              "The API group and version this object is written in.");
 }
 
 static int by_id(const void *a, const void *b)
@@ -322,8 +344,9 @@ static void read_subresource(struct source *s, struct file *file, struct model_s
 static void read_resource(struct source *s, struct file *file, struct model_resource *r, const char *name,
                           yaml_node_t *n)
 {
-    check_keys(s, n, " kind singular namespaced shortNames categories verbs deprecated storage storageVersion storedAs"
-                     " nameFormat selectable table subresources ");
+    check_keys(s, n,
+               " kind singular namespaced shortNames categories verbs deprecated storage storageVersion storedAs"
+               " nameFormat selectable table subresources ");
     r->file = file;
     r->name = format("%s", name);
     r->kind = get_text(s, n, "kind");
@@ -401,8 +424,8 @@ static void read_groups(struct model *m, const char *root)
         struct texts versions = get_texts(s, g, "versions");
         const char *served = get_text(s, g, "served");
         for (size_t v = 0; v < versions.len; v++)
-            m->files[m->n_files++] = read_file(root, get_text(s, g, "folder"), versions.items[v],
-                                               !served || strcmp(served, "false") != 0);
+            m->files[m->n_files++] =
+                read_file(root, get_text(s, g, "folder"), versions.items[v], !served || strcmp(served, "false") != 0);
     }
 }
 
@@ -423,9 +446,9 @@ static void read_tables(struct model *m, const char *root)
             yaml_node_t *c = node_at(s, *i);
             check_keys(s, c, " name type format priority doc ");
             const char *priority = get_text(s, c, "priority");
-            t->columns[t->n_columns++] = (struct schema_column){get_text(s, c, "name"), get_text(s, c, "type"),
-                                                                get_text(s, c, "format"), get_text(s, c, "doc"),
-                                                                priority ? atoi(priority) : 0};
+            t->columns[t->n_columns++] =
+                (struct schema_column){get_text(s, c, "name"), get_text(s, c, "type"), get_text(s, c, "format"),
+                                       get_text(s, c, "doc"), priority ? atoi(priority) : 0};
         }
     }
 }

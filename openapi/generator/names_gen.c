@@ -38,13 +38,14 @@ char *format(const char *fmt, ...)
 }
 
 static const char *const keywords[] = {
-    "alignas",  "asm",      "auto",     "bool",     "break",     "case",    "catch",    "char",    "class",   "const",
-    "continue", "default",  "delete",   "do",       "double",    "else",    "enum",     "explicit", "export", "extern",
-    "false",    "float",    "for",      "friend",   "goto",      "if",      "inline",   "int",     "long",    "mutable",
-    "namespace", "new",     "not",      "operator", "or",        "private", "protected", "public", "register", "return",
-    "short",    "signed",   "sizeof",   "static",   "struct",    "switch",  "template", "this",    "throw",   "true",
-    "try",      "typedef",  "typename", "union",    "unsigned",  "using",   "virtual",  "void",    "volatile", "while",
-    "linux",    "unix", /* macros of gcc and clang */
+    "alignas",   "asm",      "auto",     "bool",      "break",    "case",   "catch",    "char",     "class",
+    "const",     "continue", "default",  "delete",    "do",       "double", "else",     "enum",     "explicit",
+    "export",    "extern",   "false",    "float",     "for",      "friend", "goto",     "if",       "inline",
+    "int",       "long",     "mutable",  "namespace", "new",      "not",    "operator", "or",       "private",
+    "protected", "public",   "register", "return",    "short",    "signed", "sizeof",   "static",   "struct",
+    "switch",    "template", "this",     "throw",     "true",     "try",    "typedef",  "typename", "union",
+    "unsigned",  "using",    "virtual",  "void",      "volatile", "while",  "linux",    "unix", /* macros of gcc and
+                                                                                                   clang */
 };
 
 char *snake_case(const char *name)

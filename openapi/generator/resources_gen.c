@@ -32,8 +32,8 @@ static void emit_subresources(FILE *out, const struct model *m, const struct mod
         const struct type *t = find_kind(m, s->group, s->version, s->kind);
         fprintf(out, "    {.name = ");
         emit_str(out, s->name);
-        fprintf(out, ", .verbs = %u, .group = \"%s\", .version = \"%s\", .kind = \"%s\"", s->verbs, s->group, s->version,
-                s->kind);
+        fprintf(out, ", .verbs = %u, .group = \"%s\", .version = \"%s\", .kind = \"%s\"", s->verbs, s->group,
+                s->version, s->kind);
         if (t)
             fprintf(out, ", .message = &schema_%s", t->cname);
         fprintf(out, "},\n");
@@ -102,7 +102,8 @@ static void emit_resource(FILE *out, const struct model *m, const struct model_r
                 emit_version(out, m, &m->files[f]->resources[i], at);
                 at += 1000; /* arrays of a further version are numbered a thousand on */
             }
-    fprintf(out, "    {.version = {NULL, 0}},\n};\nstatic const struct resource resource_%zu = {\n    .group = ", index);
+    fprintf(out,
+            "    {.version = {NULL, 0}},\n};\nstatic const struct resource resource_%zu = {\n    .group = ", index);
     emit_str(out, r->file->group);
     fprintf(out, ",\n    .name = ");
     emit_str(out, r->name);
@@ -123,8 +124,8 @@ static void emit_resource(FILE *out, const struct model *m, const struct model_r
     emit_str(out, r->stored_as ? "" : r->file->group);
     fprintf(out, ",\n    .storage_version = ");
     emit_str(out, r->storage_version ? r->storage_version : r->file->version);
-    fprintf(out, ",\n    .versions = versions_%zu,\n    .stored_as = %s,\n    .name_format = %d,\n};\n", index, stored_as,
-            r->name_format);
+    fprintf(out, ",\n    .versions = versions_%zu,\n    .stored_as = %s,\n    .name_format = %d,\n};\n", index,
+            stored_as, r->name_format);
 }
 
 struct place {
@@ -148,8 +149,9 @@ void emit_resources(FILE *out, const struct model *m)
 {
     struct place places[999];
     size_t n = number(m, places);
-    fprintf(out, "/* Generated from openapi/schema: resources and printer columns. */\n#include \"openapi/messages.h\"\n"
-                 "#include \"openapi/schema_tables.h\"\n\n");
+    fprintf(out,
+            "/* Generated from openapi/schema: resources and printer columns. */\n#include \"openapi/messages.h\"\n"
+            "#include \"openapi/schema_tables.h\"\n\n");
     emit_columns(out, m);
     for (size_t i = 0; i < n; i++) {
         const struct model_resource *r = places[i].resource;

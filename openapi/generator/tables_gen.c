@@ -98,6 +98,8 @@ static void emit_field(FILE *out, FILE *head, struct pool *pool, const struct ty
         fprintf(out, ", .default_json = ");
         emit_quoted(out, f->default_json);
     }
+    if (f->go_type)
+        fprintf(out, ", .go_type = \"%s\"", f->go_type);
     if (f->doc) {
         fprintf(out, ",\n     .description = ");
         emit_quoted(out, f->doc);
@@ -148,8 +150,9 @@ void emit_types(FILE *out, const struct file *file, const struct model *m)
     for (size_t i = 0; i < file->n_types; i++)
         n_fields += file->types[i]->n_fields;
     pool.items = allocate(3 * n_fields * sizeof *pool.items);
-    fprintf(out, "/* Generated from openapi/schema/%s/%s.yaml. */\n"
-                 "#include \"openapi/messages.h\"\n#include \"openapi/views.h\"\n\n#include <stddef.h>\n\n",
+    fprintf(out,
+            "/* Generated from openapi/schema/%s/%s.yaml. */\n"
+            "#include \"openapi/messages.h\"\n#include \"openapi/views.h\"\n\n#include <stddef.h>\n\n",
             file->folder, file->version);
     for (size_t i = 0; i < file->n_types; i++) {
         const struct type *t = file->types[i];
@@ -171,8 +174,8 @@ void emit_types(FILE *out, const struct file *file, const struct model *m)
         fprintf(out, ",\n    .description = ");
         emit_quoted(out, t->doc);
         if (t->n_fields)
-            fprintf(out, ",\n    .fields = fields_%s,\n    .by_name = order_%s,\n    .n_fields = %zu", t->cname, t->cname,
-                    t->n_fields);
+            fprintf(out, ",\n    .fields = fields_%s,\n    .by_name = order_%s,\n    .n_fields = %zu", t->cname,
+                    t->cname, t->n_fields);
         fprintf(out, ",\n    .view_size = sizeof(struct %s),\n", t->cname);
         if (t->is_kind)
             fprintf(out, "    .gvks = gvks_%s,\n", t->cname);
@@ -182,8 +185,9 @@ void emit_types(FILE *out, const struct file *file, const struct model *m)
 
 void emit_index(FILE *out, const struct model *m)
 {
-    fprintf(out, "/* Generated from openapi/schema: all messages by name. */\n#include \"openapi/messages.h\"\n"
-                 "#include \"openapi/schema_tables.h\"\n\nconst struct schema_message *const schema_all_messages[] = {\n");
+    fprintf(out,
+            "/* Generated from openapi/schema: all messages by name. */\n#include \"openapi/messages.h\"\n"
+            "#include \"openapi/schema_tables.h\"\n\nconst struct schema_message *const schema_all_messages[] = {\n");
     for (size_t i = 0; i < m->n_types; i++)
         fprintf(out, "    &schema_%s,\n", m->types[i]->cname);
     fprintf(out, "};\nconst size_t schema_n_messages = %zu;\n", m->n_types);

@@ -80,8 +80,8 @@ static void emit_struct(FILE *out, const struct type *t)
                            : f->shape == SHAPE_MAP ? map_type(t, f)
                                                    : single_type(f);
         fprintf(out, "    %s%s;\n", type, f->member);
-        if (f->shape == SHAPE_SINGLE && (f->type == FIELD_BOOL || f->type == FIELD_INT32 || f->type == FIELD_INT64 ||
-                                         f->type == FIELD_DOUBLE))
+        if (f->shape == SHAPE_SINGLE &&
+            (f->type == FIELD_BOOL || f->type == FIELD_INT32 || f->type == FIELD_INT64 || f->type == FIELD_DOUBLE))
             fprintf(out, "    bool has_%s;\n", f->member);
     }
     if (t->n_fields == 0)
