@@ -253,6 +253,8 @@ static bool add_alt_names(X509 *x, const char *const *dns, const char *const *ip
         ok = n && ip;
         if (ok)
             GENERAL_NAME_set0_value(n, GEN_IPADD, ip);
+        else
+            GENERAL_NAME_free(n);
         ok = ok && sk_GENERAL_NAME_push(names, n) > 0;
     }
     if (ok && sk_GENERAL_NAME_num(names) > 0)
