@@ -1,10 +1,11 @@
 #include "openapi/json.h"
 #include "openapi/messages.h"
 
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+
+#include <cmocka.h>
 
 static void every_message(void **state)
 {

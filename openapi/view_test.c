@@ -3,10 +3,11 @@
 #include "openapi/object/object.h"
 #include "openapi/views.h"
 
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+
+#include <cmocka.h>
 
 static const char pod_text[] =
     "{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"web\",\"uid\":\"u\",\"generation\":3,"
