@@ -333,7 +333,7 @@ void verb_list(struct api_request *req)
 {
     struct err err = ERR_INIT;
     struct listing *l = ARENA_NEW(req->arena, struct listing);
-    int64_t at_least;
+    int64_t at_least = 0;
     l->req = req;
     req->state = l;
     int rc = selection_parse(req, &l->selection, &err);
