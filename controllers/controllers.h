@@ -6,6 +6,6 @@
 
 #include "controllers/runtime/controller.h"
 
-extern const struct controller replicaset_controller, deployment_controller;
+extern const struct controller deployment_controller, endpointslice_controller, replicaset_controller;
 
 #endif
