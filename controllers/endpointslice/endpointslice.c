@@ -59,7 +59,7 @@ static void keys_of_node(const struct view *v, const struct object *old, const s
 
 /* ---- slices ---- */
 
-struct slice {
+struct endpoint_slice {
     const struct object *object; /* NULL = to be made */
     struct value *value;         /* of the object, or of the new one */
     struct value *endpoints;     /* as it should be */
@@ -109,7 +109,7 @@ static bool take_endpoint(struct endpoint_group *g, const struct value *have, st
 }
 
 /* What stays in an existing slice, with its newest content. */
-static void keep_endpoints(struct arena *a, struct endpoint_group *g, struct slice *s)
+static void keep_endpoints(struct arena *a, struct endpoint_group *g, struct endpoint_slice *s)
 {
     const struct value *have = value_getz(s->value, "endpoints");
     s->endpoints = value_list(a);
@@ -124,7 +124,7 @@ static void keep_endpoints(struct arena *a, struct endpoint_group *g, struct sli
     }
 }
 
-static void place_rest(struct outcome *out, struct endpoint_group *g, struct slice **slices, size_t *n, size_t *cap,
+static void place_rest(struct outcome *out, struct endpoint_group *g, struct endpoint_slice **slices, size_t *n, size_t *cap,
                        size_t first, const struct object *service, const struct core_v1_service *view)
 {
     size_t at = first;
@@ -134,7 +134,7 @@ static void place_rest(struct outcome *out, struct endpoint_group *g, struct sli
         while (at < *n && value_len((*slices)[at].endpoints) >= PER_SLICE)
             at++;
         if (at == *n) {
-            struct slice fresh = {.value = new_slice(out->arena, service, view, g->ports),
+            struct endpoint_slice fresh = {.value = new_slice(out->arena, service, view, g->ports),
                                   .endpoints = value_list(out->arena)};
             ARENA_PUSH(out->arena, *slices, *n, *cap, fresh);
         }
@@ -143,13 +143,13 @@ static void place_rest(struct outcome *out, struct endpoint_group *g, struct sli
     }
 }
 
-static void write_slices(struct outcome *out, struct slice *slices, size_t n, bool keep_one)
+static void write_slices(struct outcome *out, struct endpoint_slice *slices, size_t n, bool keep_one)
 {
     bool kept = false;
     for (size_t i = 0; i < n; i++)
         kept = kept || value_len(slices[i].endpoints) > 0;
     for (size_t i = 0; i < n; i++) {
-        struct slice *s = &slices[i];
+        struct endpoint_slice *s = &slices[i];
         if (!value_len(s->endpoints) && (kept || !keep_one)) {
             if (s->object)
                 outcome_delete(out, s->object);
@@ -167,16 +167,16 @@ static void write_slices(struct outcome *out, struct slice *slices, size_t n, bo
     }
 }
 
-static size_t existing_slices(const struct view *v, struct arena *a, const struct object *service, struct slice **ret,
+static size_t existing_slices(const struct view *v, struct arena *a, const struct object *service, struct endpoint_slice **ret,
                               size_t *ret_cap)
 {
     const struct object **owned;
     size_t n = view_owned(v, a, WATCH_SLICES, service->uid, &owned), len = 0;
-    *ret = ARENA_ARRAY(a, struct slice, n + 4);
+    *ret = ARENA_ARRAY(a, struct endpoint_slice, n + 4);
     *ret_cap = n + 4;
     for (size_t i = 0; i < n; i++) {
         if (str_eqz(object_label(owned[i], STR(MANAGED_LABEL)), MANAGER) && !owned[i]->deletion_s)
-            (*ret)[len++] = (struct slice){.object = owned[i], .value = object_value(a, owned[i])};
+            (*ret)[len++] = (struct endpoint_slice){.object = owned[i], .value = object_value(a, owned[i])};
     }
     return len;
 }
@@ -197,7 +197,7 @@ static void reconcile(const struct view *v, struct key key, int64_t now_ms, cons
         if (selects(a, service, pods[i]))
             endpoints_add(a, &groups, service, view, pods[i], v, WATCH_NODES);
     }
-    struct slice *have, *all = NULL;
+    struct endpoint_slice *have, *all = NULL;
     size_t have_cap, n_have = existing_slices(v, a, service, &have, &have_cap), n_all = 0, cap = 0;
     bool *used = ARENA_ARRAY(a, bool, n_have + 1);
     if (!groups.len) /* a Service without pods keeps one empty slice, so that it is known to be looked after */
@@ -215,7 +215,7 @@ static void reconcile(const struct view *v, struct key key, int64_t now_ms, cons
         place_rest(out, &groups.items[g], &all, &n_all, &cap, first, service, view);
         if (!groups.items[g].len && first == n_all)
             ARENA_PUSH(a, all, n_all, cap,
-                       (struct slice){.value = new_slice(a, service, view, groups.items[g].ports), .endpoints = value_list(a), .changed = true});
+                       (struct endpoint_slice){.value = new_slice(a, service, view, groups.items[g].ports), .endpoints = value_list(a), .changed = true});
     }
     for (size_t i = 0; i < n_have; i++) {
         if (!used[i])
