@@ -205,6 +205,7 @@ static void set_options(struct rocksdb_engine *r)
         rocksdb_options_set_wal_recovery_mode(o, rocksdb_tolerate_corrupted_tail_records_recovery);
         rocksdb_options_set_max_background_jobs(o, 2);
         rocksdb_options_set_max_open_files(o, 256);
+        rocksdb_options_set_max_file_opening_threads(o, 1);
         rocksdb_options_set_table_cache_numshardbits(o, 2);
         rocksdb_options_set_max_total_wal_size(o, 32 << 20);
         rocksdb_options_set_stats_dump_period_sec(o, 0);
@@ -222,6 +223,7 @@ static void set_options(struct rocksdb_engine *r)
         rocksdb_options_set_write_buffer_size(o, i == KV_SPACE_VERSIONS ? 4 << 20 : 1 << 20);
         rocksdb_options_set_target_file_size_base(o, 8 << 20);
         rocksdb_options_set_max_bytes_for_level_base(o, 32 << 20);
+        rocksdb_options_set_level0_file_num_compaction_trigger(o, 8);
         rocksdb_options_set_level0_slowdown_writes_trigger(o, 40);
         rocksdb_options_set_level0_stop_writes_trigger(o, 64);
     }
@@ -230,7 +232,7 @@ static void set_options(struct rocksdb_engine *r)
     rocksdb_options_set_min_blob_size(versions, 1024);
     rocksdb_options_set_blob_file_size(versions, 64 << 20);
     rocksdb_options_set_enable_blob_gc(versions, 1);
-    rocksdb_options_set_blob_gc_age_cutoff(versions, 0.5);
+    rocksdb_options_set_blob_gc_age_cutoff(versions, 0.1);
     rocksdb_options_set_blob_gc_force_threshold(versions, 0.5);
     rocksdb_options_set_memtable_prefix_bloom_size_ratio(meta, 0.05);
     rocksdb_options_set_memtable_whole_key_filtering(meta, 1);
