@@ -4,7 +4,6 @@
 #include "openapi/convert.h"
 #include "openapi/defaults.h"
 #include "openapi/json.h"
-#include "openapi/normalize.h"
 
 #define SUMMARY_MAX 30
 
@@ -19,15 +18,6 @@ static struct str media_type(struct str content_type)
 static bool is_yaml(struct str type)
 {
     return str_eq_nocase(type, STR("application/yaml"));
-}
-
-static int check_media_type(struct str type, struct err *err)
-{
-    if (!type.len || is_yaml(type) || str_eq_nocase(type, STR("application/json")))
-        return 0;
-    return err_set(err, ERR_UNSUPPORTED_MEDIA,
-                   "the body of the request was in an unknown format - accepted media types include: application/json, "
-                   "application/yaml");
 }
 
 /* Upstream names what it could make out of the body before it failed. */
@@ -108,12 +98,9 @@ int body_decode(struct api_request *req, const struct schema_message *schema, st
         v = value_copy(req->arena, req->body_value);
     } else {
         struct str type = media_type(req->content_type);
-        int rc = check_media_type(type, err);
-        if (rc < 0)
-            return rc;
         struct json_options opt = {.schema = schema, .strictness = strictness(req)};
-        rc = is_yaml(type) ? yaml_decode(req->arena, req->body, &opt, &v, err)
-                           : json_decode(req->arena, req->body, &opt, &v, err);
+        int rc = is_yaml(type) ? yaml_decode(req->arena, req->body, &opt, &v, err)
+                               : json_decode(req->arena, req->body, &opt, &v, err);
         if (rc < 0)
             return rc == ERR_BAD_REQUEST && strncmp(err->message, "strict decoding error", 21) != 0
                        ? undecodable(req, kind, err)
@@ -126,6 +113,14 @@ int body_decode(struct api_request *req, const struct schema_message *schema, st
     set_type(req->arena, v, kind, api_version);
     *ret = v;
     return rc;
+}
+
+int body_plain(struct api_request *req, const struct schema_message *schema, struct value **ret, struct err *err)
+{
+    struct json_options opt = {.schema = schema, .strictness = JSON_IGNORE};
+    struct str type = media_type(req->content_type);
+    return is_yaml(type) ? yaml_decode(req->arena, req->body, &opt, ret, err)
+                         : json_decode(req->arena, req->body, &opt, ret, err);
 }
 
 int body_recode(struct api_request *req, const struct schema_message *schema, const struct value *v, struct value **ret,

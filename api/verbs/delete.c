@@ -8,7 +8,6 @@
 #include "api/verbs/verb.h"
 
 #include "base/clock.h"
-#include "openapi/json.h"
 #include "openapi/meta/time.h"
 #include "openapi/object/object.h"
 
@@ -60,8 +59,7 @@ int delete_options_parse(struct api_request *req, struct delete_options *ret, st
     if (req->body_value || req->body.len) {
         const struct schema_message *schema =
             schema_message_find(STR("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"));
-        struct json_options opt = {.schema = schema, .strictness = JSON_IGNORE};
-        if (!req->body_value && json_decode(req->arena, req->body, &opt, &v, err) < 0) {
+        if (!req->body_value && body_plain(req, schema, &v, err) < 0) {
             struct err cause = *err;
             return err_set(err, ERR_BAD_REQUEST, "could not decode DeleteOptions: %s", cause.message);
         }

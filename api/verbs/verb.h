@@ -48,6 +48,8 @@ void verb_after_revision(struct api_request *req, int64_t revision, void (*then)
 /* The body as a fresh tree of `schema`, with kind and apiVersion checked against what is expected. */
 int body_decode(struct api_request *req, const struct schema_message *schema, struct str kind, struct str api_version,
                 struct value **ret, struct err *err);
+/* A body of any encoding by its schema alone, without a check of its type (DeleteOptions). */
+int body_plain(struct api_request *req, const struct schema_message *schema, struct value **ret, struct err *err);
 /* The resource's own body: decoded, defaulted, in the storage version. */
 int body_object(struct api_request *req, struct value **ret, struct err *err);
 /* From the version asked for to the stored form: defaults, then conversion. */
