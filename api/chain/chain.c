@@ -243,13 +243,6 @@ static int check_body(struct chain_request *c, struct err *err)
                        "application/json-patch+json, application/merge-patch+json, "
                        "application/strategic-merge-patch+json, application/apply-patch+yaml");
     }
-    if (!ex->body.len)
-        return 0;
-    if (type.len && !str_eq(type, STR("application/json")) && !str_eq(type, STR("application/yaml")) &&
-        !str_eq(type, STR("*/*")) && !str_eq(type, STR("text/plain")))
-        return err_set(err, ERR_UNSUPPORTED_MEDIA,
-                       "the body of the request was in an unknown format - accepted media types include: "
-                       "application/json, application/yaml");
     req->body = arena_str(req->arena, ex->body);
     return 0;
 }
