@@ -1,6 +1,6 @@
-/* The event recorder, as client-go's: the same event about the same object is counted up by a patch instead of made again;
- * more than ten different messages of one kind within ten minutes become one combined event; and a source that will not
- * stop about one object (25 at once, then one in five minutes) is cut off. */
+/* The event recorder, as client-go's: the same event about the same object is counted up by a patch instead of made
+ * again; more than ten different messages of one kind within ten minutes become one combined event; and a source that
+ * will not stop about one object (25 at once, then one in five minutes) is cut off. */
 #include "api/client/client_ops.h"
 
 #include "base/clock.h"
@@ -266,11 +266,11 @@ static void record(struct client *c, struct event_facts *f)
     const struct object *o = f->about;
     struct arena *a = arena_create(0);
     f->api_version = resource_api_version(a, o->resource->storage_group, o->resource->storage_version);
-    struct str source = arena_printf(a, "%s|%s|" STR_FMT "|" STR_FMT "|" STR_FMT "|" STR_FMT, f->component,
-                                     f->host ? f->host : "", STR_ARG(o->resource->kind), STR_ARG(o->namespace_),
-                                     STR_ARG(o->name), STR_ARG(o->uid));
-    struct str like = arena_printf(a, STR_FMT "|%s|%s|%s", STR_ARG(source), f->field_path ? f->field_path : "", f->type,
-                                   f->reason);
+    struct str source =
+        arena_printf(a, "%s|%s|" STR_FMT "|" STR_FMT "|" STR_FMT "|" STR_FMT, f->component, f->host ? f->host : "",
+                     STR_ARG(o->resource->kind), STR_ARG(o->namespace_), STR_ARG(o->name), STR_ARG(o->uid));
+    struct str like =
+        arena_printf(a, STR_FMT "|%s|%s|%s", STR_ARG(source), f->field_path ? f->field_path : "", f->type, f->reason);
     struct str key = place(r, a, f, like);
     bool fresh;
     struct event_row *row = row_get(&r->sent, key, &fresh);

@@ -25,7 +25,7 @@ struct informer_http {
     struct informer base;
     struct informer_http *prev, *next;
     struct remote *remote;
-    const struct resource *resource;   /* the stored one */
+    const struct resource *resource; /* the stored one */
     struct str version;
     char *namespace_, *labels, *fields;
     void (*on_change)(void *arg, const struct object *old, const struct object *now);

@@ -21,7 +21,8 @@ static char *from_base64(struct arena *a, struct str s)
     for (size_t i = 0; i < s.len; i++)
         if (s.p[i] > ' ')
             buf_add_char(&clean, s.p[i]);
-    int n = clean.len % 4 == 0 ? EVP_DecodeBlock((unsigned char *)out, (const unsigned char *)clean.p, (int)clean.len) : -1;
+    int n =
+        clean.len % 4 == 0 ? EVP_DecodeBlock((unsigned char *)out, (const unsigned char *)clean.p, (int)clean.len) : -1;
     while (n > 0 && clean.len && clean.p[clean.len - 1] == '=') {
         n--;
         clean.len--;

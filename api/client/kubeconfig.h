@@ -1,5 +1,5 @@
-/* kubeconfig: the server and credentials that the current context of a kubeconfig file names. Files it refers to (relative
- * to its own folder) are read; credential plugins (exec, auth-provider) are refused. */
+/* kubeconfig: the server and credentials that the current context of a kubeconfig file names. Files it refers to
+ * (relative to its own folder) are read; credential plugins (exec, auth-provider) are refused. */
 #ifndef SKIFF_API_CLIENT_KUBECONFIG_H
 #define SKIFF_API_CLIENT_KUBECONFIG_H
 

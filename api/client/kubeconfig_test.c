@@ -10,7 +10,8 @@
 
 #include <cmocka.h>
 
-#define CLUSTERS "clusters:\n- name: k\n  cluster:\n    server: https://10.0.0.1:6443\n    certificate-authority-data: Q0E=\n"
+#define CLUSTERS \
+    "clusters:\n- name: k\n  cluster:\n    server: https://10.0.0.1:6443\n    certificate-authority-data: Q0E=\n"
 #define CONTEXTS "contexts:\n- name: c\n  context: {cluster: k, user: u, namespace: team}\n"
 
 static void test_rows(void **state)
@@ -21,7 +22,8 @@ static void test_rows(void **state)
     } rows[] = {
         {"current-context: c\n" CLUSTERS CONTEXTS "users:\n- name: u\n  user: {token: t}\n",
          "https://10.0.0.1:6443 ca=CA token=t ns=team"},
-        {"current-context: c\n" CLUSTERS CONTEXTS "users:\n- name: u\n  user: {client-certificate-data: Q1I=, client-key-data: "
+        {"current-context: c\n" CLUSTERS CONTEXTS
+         "users:\n- name: u\n  user: {client-certificate-data: Q1I=, client-key-data: "
          "S0VZ}\n",
          "https://10.0.0.1:6443 ca=CA cert=CR key=KEY ns=team"},
         {"current-context: c\n" CLUSTERS CONTEXTS, "https://10.0.0.1:6443 ca=CA ns=team"},
@@ -64,8 +66,9 @@ static void test_files(void **state)
     struct arena *a = arena_create(0);
     struct kubeconfig k;
     struct err err = ERR_INIT;
-    assert_int_equal(kubeconfig_parse(a, STR("current-context: c\n" CLUSTERS CONTEXTS
-                                             "users:\n- name: u\n  user: {tokenFile: token}\n"),
+    assert_int_equal(kubeconfig_parse(a,
+                                      STR("current-context: c\n" CLUSTERS CONTEXTS
+                                          "users:\n- name: u\n  user: {tokenFile: token}\n"),
                                       config, &k, &err),
                      0);
     assert_string_equal(k.token, "secret");

@@ -1,6 +1,6 @@
-/* The client over HTTP: calls. Each is turned into bytes at once, kept until it is answered, and sent again by itself only
- * when the server says 429 (or 503 with Retry-After), as client-go does. Connections, servers in turn and their back-off
- * are http_client's. */
+/* The client over HTTP: calls. Each is turned into bytes at once, kept until it is answered, and sent again by itself
+ * only when the server says 429 (or 503 with Retry-After), as client-go does. Connections, servers in turn and their
+ * back-off are http_client's. */
 #include "api/client/remote.h"
 
 #include "base/log.h"
@@ -81,8 +81,8 @@ static int tree_from_list(struct arena *a, const struct resource *r, const struc
     return 0;
 }
 
-static int read_answer(struct remote_pending *p, struct arena *a, struct client_answer *answer, struct object **ret_object,
-                       struct err *err)
+static int read_answer(struct remote_pending *p, struct arena *a, struct client_answer *answer,
+                       struct object **ret_object, struct err *err)
 {
     if (p->status < 200 || p->status > 299)
         return remote_status(a, p->status, buf_str(&p->answer), err);
@@ -136,8 +136,9 @@ static void on_response(void *arg, int status, const struct http_header *headers
     struct remote_pending *p = arg;
     int64_t seconds;
     p->status = status;
-    p->retry_after_s =
-        str_to_i64(http_headers_get(headers, n, "retry-after"), &seconds) && seconds > 0 && seconds < 60 ? (int)seconds : 0;
+    p->retry_after_s = str_to_i64(http_headers_get(headers, n, "retry-after"), &seconds) && seconds > 0 && seconds < 60
+                           ? (int)seconds
+                           : 0;
 }
 
 static void on_data(void *arg, struct str data)
@@ -181,7 +182,8 @@ static void pending_send(void *arg)
 /* ---- calls ---- */
 
 /* The body of a request names its kind; callers' trees may leave that to us. */
-static void encode_body(struct buf *out, const struct value *body, struct str group, struct str version, struct str kind)
+static void encode_body(struct buf *out, const struct value *body, struct str group, struct str version,
+                        struct str kind)
 {
     bool add = value_is(body, VALUE_MAP) && kind.len && !value_getz(body, "kind");
     if (!add) {

@@ -1,4 +1,5 @@
-/* remote: what the files of the HTTP client share (remote.c, remote_path.c, informer_http.c). Nobody else includes it. */
+/* remote: what the files of the HTTP client share (remote.c, remote_path.c, informer_http.c). Nobody else includes it.
+ */
 #ifndef SKIFF_API_CLIENT_REMOTE_H
 #define SKIFF_API_CLIENT_REMOTE_H
 
@@ -13,8 +14,8 @@ struct remote {
     struct loop *loop;
     struct tls_context *tls;
     struct http_client *http;
-    char *field_manager;              /* the user agent up to its slash: who applies */
-    struct remote_pending *pending;   /* requests in flight or waiting to be sent again */
+    char *field_manager;            /* the user agent up to its slash: who applies */
+    struct remote_pending *pending; /* requests in flight or waiting to be sent again */
     struct informer_http *informers;
 };
 

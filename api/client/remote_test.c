@@ -53,7 +53,8 @@ static void handle(void *arg, struct http_exchange *ex)
     if (!str_eqz(line, r->request))
         snprintf(trouble, sizeof trouble, "want %s\n got %.*s", r->request, (int)line.len, line.p);
     if (r->body && !str_eqz(ex->body, r->body))
-        snprintf(trouble, sizeof trouble, "%s: want body %s\n got %.*s", r->request, r->body, (int)ex->body.len, ex->body.p);
+        snprintf(trouble, sizeof trouble, "%s: want body %s\n got %.*s", r->request, r->body, (int)ex->body.len,
+                 ex->body.p);
     if (r->drop) {
         http_abort(ex);
         return;
@@ -151,9 +152,11 @@ static const struct resource *configmaps(void)
     return r;
 }
 
-#define CM(name, rev) "{\"metadata\":{\"name\":\"" name "\",\"namespace\":\"d\",\"uid\":\"u-" name "\",\"resourceVersion\":\"" rev "\"}}"
-#define STATUS(code, reason, message)                                                                                  \
-    "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Failure\",\"message\":\"" message             \
+#define CM(name, rev)                                                                                                  \
+    "{\"metadata\":{\"name\":\"" name "\",\"namespace\":\"d\",\"uid\":\"u-" name "\",\"resourceVersion\":\"" rev "\"}" \
+                                                                                                                 "}"
+#define STATUS(code, reason, message)                                                                          \
+    "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Failure\",\"message\":\"" message \
     "\",\"reason\":\"" reason "\",\"code\":" #code "}"
 
 static void test_calls(void **state)
@@ -211,7 +214,8 @@ static void test_calls(void **state)
         {{.verb = VERB_LIST, .label_selector = {"a in (b,c)", 10}, .field_selector = {"metadata.name=x", 15}},
          NULL,
          {"GET /api/v1/configmaps?labelSelector=a%20in%20%28b%2Cc%29&fieldSelector=metadata.name%3Dx", "", 200,
-          "{\"kind\":\"ConfigMapList\",\"metadata\":{\"resourceVersion\":\"12\"},\"items\":[" CM("a", "3") "," CM("b", "4") "]}"},
+          "{\"kind\":\"ConfigMapList\",\"metadata\":{\"resourceVersion\":\"12\"},\"items\":[" CM("a", "3") "," CM(
+              "b", "4") "]}"},
          0,
          "2 at 12"},
         {{.verb = VERB_GET, .namespace_ = {"d", 1}, .name = {"a", 1}},
@@ -254,7 +258,8 @@ static void test_too_many_is_sent_again(void **state)
 {
     (void)state;
     static const struct row rows[] = {
-        {"GET /apis/apps/v1/namespaces/d/deployments/x", "", 429, STATUS(429, "TooManyRequests", "slow"), .retry_after = "1"},
+        {"GET /apis/apps/v1/namespaces/d/deployments/x", "", 429, STATUS(429, "TooManyRequests", "slow"),
+         .retry_after = "1"},
         {"GET /apis/apps/v1/namespaces/d/deployments/x", "", 200, CM("x", "2")},
     };
     struct fixture f = begin(rows, 2);
@@ -290,7 +295,11 @@ static void on_change(void *arg, const struct object *old, const struct object *
 {
     struct view *v = arg;
     const struct object *o = now ? now : old;
-    buf_printf(&v->log, "%s" STR_FMT "@%lld ", old && now ? "~" : now ? "+" : "-", STR_ARG(o->name), (long long)o->revision);
+    buf_printf(&v->log, "%s" STR_FMT "@%lld ",
+               old && now ? "~"
+               : now      ? "+"
+                          : "-",
+               STR_ARG(o->name), (long long)o->revision);
     struct object_tree *t = informer_snapshot(v->informer); /* includes the change */
     const struct object *found = object_tree_find(t, o->namespace_, o->name);
     assert_true(now ? found && found->revision == now->revision : !found);
@@ -319,7 +328,7 @@ static void out_of_time(void *arg)
 #define LIST "GET /api/v1/namespaces/d/configmaps?limit=1000"
 #define WATCH(rev) "GET /api/v1/namespaces/d/configmaps?watch=true&allowWatchBookmarks=true&resourceVersion=" rev
 #define EVENT(type, name, rev) "{\"type\":\"" type "\",\"object\":" CM(name, rev) "}\n"
-#define ITEMS(rev, cont, items)                                                                                        \
+#define ITEMS(rev, cont, items) \
     "{\"metadata\":{\"resourceVersion\":\"" rev "\",\"continue\":\"" cont "\"},\"items\":[" items "]}"
 
 static void run_informer(const struct row *rows, size_t n, const char *log, bool destroy)
@@ -362,10 +371,10 @@ static void test_watch_resumes_and_expires(void **state)
     static const struct row rows[] = {
         {LIST, "", 500, "no"},
         {LIST, "", 200, ITEMS("10", "", CM("a", "3") "," CM("b", "4"))},
-        {WATCH("10"), "", 200, EVENT("MODIFIED", "a", "11")},                /* ends in order */
-        {.request = WATCH("11"), .drop = true},                              /* lost */
+        {WATCH("10"), "", 200, EVENT("MODIFIED", "a", "11")}, /* ends in order */
+        {.request = WATCH("11"), .drop = true},               /* lost */
         {WATCH("11"), "", 200, "{\"type\":\"ERROR\",\"object\":" STATUS(410, "Expired", "too old") "}\n"},
-        {LIST, "", 200, ITEMS("30", "", CM("a", "25") "," CM("c", "26"))},   /* only differences are told */
+        {LIST, "", 200, ITEMS("30", "", CM("a", "25") "," CM("c", "26"))}, /* only differences are told */
         {WATCH("30"), "", 410, STATUS(410, "Expired", "too old")},
         {LIST, "", 200, ITEMS("40", "", CM("a", "25") "," CM("c", "26"))},
     };
@@ -387,8 +396,10 @@ static void test_destroy_inside_callback(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_calls),           cmocka_unit_test(test_too_many_is_sent_again),
-        cmocka_unit_test(test_list_then_watch), cmocka_unit_test(test_watch_resumes_and_expires),
+        cmocka_unit_test(test_calls),
+        cmocka_unit_test(test_too_many_is_sent_again),
+        cmocka_unit_test(test_list_then_watch),
+        cmocka_unit_test(test_watch_resumes_and_expires),
         cmocka_unit_test(test_destroy_inside_callback),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -245,8 +245,9 @@ static void frame(struct buf *out, const ProtobufCMessage *message)
     out->len += len;
 }
 
-static struct grpc_call *call_start(struct grpc_channel *c, const char *path, const ProtobufCMessageDescriptor *response,
-                                    int64_t timeout_ms, const ProtobufCMessage *request)
+static struct grpc_call *call_start(struct grpc_channel *c, const char *path,
+                                    const ProtobufCMessageDescriptor *response, int64_t timeout_ms,
+                                    const ProtobufCMessage *request)
 {
     struct grpc_call *call = MEM_NEW(struct grpc_call);
     call->channel = c;
@@ -261,7 +262,8 @@ static struct grpc_call *call_start(struct grpc_channel *c, const char *path, co
     if (timeout_ms < 100000000)
         snprintf(timeout, sizeof timeout, "%lldm", (long long)timeout_ms);
     else
-        snprintf(timeout, sizeof timeout, "%lldS", (long long)(timeout_ms / 1000 > 99999999 ? 99999999 : timeout_ms / 1000));
+        snprintf(timeout, sizeof timeout, "%lldS",
+                 (long long)(timeout_ms / 1000 > 99999999 ? 99999999 : timeout_ms / 1000));
     struct http_header headers[3] = {
         {STR("content-type"), STR("application/grpc")},
         {STR("te"), STR("trailers")},

@@ -6,9 +6,9 @@
  * jittered). A call that the server certainly did not process (GOAWAY, REFUSED_STREAM, stale kept-alive connection) is
  * sent again by itself; any other loss of the connection ends the call with ERR_UNAVAILABLE.
  *
- * Errors of on_done: ERR_UNAVAILABLE (no connection, lost connection), ERR_TIMEOUT (connect or total), ERR_CANCELED never
- * (a canceled call is silent), ERR_BAD_REQUEST (the peer broke the protocol), ERR_PERMISSION (its certificate is not
- * trusted). An HTTP status is never an error here.
+ * Errors of on_done: ERR_UNAVAILABLE (no connection, lost connection), ERR_TIMEOUT (connect or total), ERR_CANCELED
+ * never (a canceled call is silent), ERR_BAD_REQUEST (the peer broke the protocol), ERR_PERMISSION (its certificate is
+ * not trusted). An HTTP status is never an error here.
  *
  * Callbacks run on the loop and never inside http_call_start. Strings and headers given to callbacks are borrowed.
  */
@@ -36,12 +36,12 @@ struct http_client_options {
     struct tls_context *tls;      /* for https endpoints; borrowed, outlives the client */
     const char *server_name;      /* verified and sent as SNI instead of the endpoint's host; NULL = that host */
     enum http_client_mode mode;
-    const char *authority;        /* Host / :authority; NULL = the endpoint's ("localhost" for unix) */
-    const char *token;            /* bearer token or NULL */
-    const char *user_agent;       /* or NULL */
-    int64_t connect_timeout_ms;   /* per address, TLS handshake included; 0 = 10 s */
-    int64_t ping_interval_ms;     /* HTTP/2: PING when silent so long, lost when unanswered as long again; 0 = never */
-    bool no_keep_alive;           /* HTTP/1.1: "Connection: close" and a connection per call */
+    const char *authority;      /* Host / :authority; NULL = the endpoint's ("localhost" for unix) */
+    const char *token;          /* bearer token or NULL */
+    const char *user_agent;     /* or NULL */
+    int64_t connect_timeout_ms; /* per address, TLS handshake included; 0 = 10 s */
+    int64_t ping_interval_ms;   /* HTTP/2: PING when silent so long, lost when unanswered as long again; 0 = never */
+    bool no_keep_alive;         /* HTTP/1.1: "Connection: close" and a connection per call */
 };
 int http_client_create(struct loop *loop, const struct http_client_options *opt, struct http_client **ret,
                        struct err *err);
@@ -55,7 +55,7 @@ void http_client_fail_over(struct http_client *c);
 struct http_call_handler {
     /* Once, with final status (1xx are skipped). Names are in lower case. May be NULL. */
     void (*on_response)(void *arg, int status, const struct http_header *headers, size_t n);
-    void (*on_data)(void *arg, struct str data); /* may be NULL: the body is dropped */
+    void (*on_data)(void *arg, struct str data);                                 /* may be NULL: the body is dropped */
     void (*on_trailers)(void *arg, const struct http_header *headers, size_t n); /* may be NULL */
     /* Instead of on_data and on_done when an upgrade call was answered with 101: the call is gone when this returns and
      * the stream is the handler's. It must set the stream's handler before it returns (http_stream_open). */
@@ -67,13 +67,14 @@ struct http_call_handler {
 
 struct http_call_options {
     struct str method, path; /* path with its query, encoded */
-    const struct http_header *headers; /* names in lower case; host, user-agent, authorization, content-length are ours */
+    const struct http_header
+        *headers; /* names in lower case; host, user-agent, authorization, content-length are ours */
     size_t n_headers;
-    struct str body;     /* copied */
-    bool body_streamed;  /* more body follows through http_call_write, the end through http_call_finish */
-    bool upgrade;        /* HTTP/1.1 on a connection of its own; the headers hold connection and upgrade */
-    bool no_token;       /* leave authorization out */
-    int64_t timeout_ms;  /* of the whole call, 0 = none; not applied after an upgrade */
+    struct str body;    /* copied */
+    bool body_streamed; /* more body follows through http_call_write, the end through http_call_finish */
+    bool upgrade;       /* HTTP/1.1 on a connection of its own; the headers hold connection and upgrade */
+    bool no_token;      /* leave authorization out */
+    int64_t timeout_ms; /* of the whole call, 0 = none; not applied after an upgrade */
     struct http_call_handler handler;
 };
 /* Everything is copied. The call is gone after on_done, on_upgrade or http_call_cancel. */
@@ -86,7 +87,7 @@ void http_call_finish(struct http_call *call); /* end of a streamed body */
 
 /* The bytes of a connection after 101. */
 void http_stream_open(struct http_stream *s, const struct byte_stream_handler *handler); /* starts reading */
-void http_stream_write(struct http_stream *s, struct str data); /* copied */
+void http_stream_write(struct http_stream *s, struct str data);                          /* copied */
 size_t http_stream_unsent(const struct http_stream *s);
 void http_stream_read(struct http_stream *s, bool on);
 void http_stream_close(struct http_stream *s); /* after unsent bytes; no callback after this */

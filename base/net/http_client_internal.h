@@ -1,14 +1,15 @@
 /* http_client_internal: what the HTTP client's own files share. Nobody else includes it.
  *
  *   http_client_transport.c  bytes over TCP or a unix socket, with or without TLS
- *   http_client.c            the client: waiting calls, addresses in turn, back-off, life of calls and connections
+ *   http_client.c            the client: addresses in turn, back-off, life of connections
+ *   http_client_call.c       life of calls
  *   http_client_h1.c, _h2.c  the two protocols on a connection
  *   http_client_stream.c     what a connection becomes after 101
  *
- * Life times: every entry from outside (an event of the loop or a call of the interface) is bracketed by client_enter and
- * client_leave. What ends in between is only marked (call->over, conn->dead, stream->over) and unlinked; the outermost
- * client_leave frees it, starts waiting calls and flushes. So code inside may look at anything after running a callback,
- * as long as it checks the mark.
+ * Life times: every entry from outside (an event of the loop or a call of the interface) is bracketed by client_enter
+ * and client_leave. What ends in between is only marked (call->over, conn->dead, stream->over) and unlinked; the
+ * outermost client_leave frees it, starts waiting calls and flushes. So code inside may look at anything after running
+ * a callback, as long as it checks the mark.
  */
 #ifndef SKIFF_BASE_NET_HTTP_CLIENT_INTERNAL_H
 #define SKIFF_BASE_NET_HTTP_CLIENT_INTERNAL_H
@@ -49,7 +50,7 @@ void transport_handle(struct transport *t, const struct transport_handler *handl
 void transport_write(struct transport *t, const void *p, size_t len);
 size_t transport_unsent(const struct transport *t);
 void transport_read(struct transport *t, bool on);
-void transport_close(struct transport *t);       /* at once; NULL is fine */
+void transport_close(struct transport *t); /* at once; NULL is fine */
 void transport_close_after_writes(struct transport *t);
 
 /* ---- client ---- */
@@ -87,7 +88,7 @@ struct http_conn {
     struct http_client *client;
     struct http_conn *next;
     struct transport *transport;
-    size_t at; /* its address */
+    size_t at;                       /* its address */
     bool ready, dead, goaway, bound; /* bound: made for one HTTP/1.1 call */
     bool want_flush;
     struct http_call_list calls; /* HTTP/1.1: at most one */
@@ -120,7 +121,7 @@ struct http_call {
     bool streamed, out_end, upgrade, no_token;
     bool over, sent, answered, paused, ended, draining, body_began;
     bool got_end; /* HTTP/2: END_STREAM was received */
-    int tries; /* connections that failed under it */
+    int tries;    /* connections that failed under it */
     int32_t stream_id;
     struct http_call_handler handler;
     struct timer deadline, wake;
@@ -142,9 +143,9 @@ void call_list_remove(struct http_call_list *l, struct http_call *call);
 void call_got_header(struct http_call *call, struct str name, struct str value);
 void call_response(struct http_call *call); /* headers are complete and final */
 void call_data(struct http_call *call, struct str data);
-void call_end(struct http_call *call, const struct err *err); /* err NULL = the answer is complete */
+void call_end(struct http_call *call, const struct err *err);      /* err NULL = the answer is complete */
 void call_end_soon(struct http_call *call, const struct err *err); /* from the loop, not inside this call */
-void call_retry(struct http_call *call, const struct err *err); /* the peer did not process it */
+void call_retry(struct http_call *call, const struct err *err);    /* the peer did not process it */
 size_t call_body_left(const struct http_call *call);
 void call_body_taken(struct http_call *call, size_t n);
 void call_over(struct http_call *call); /* unlinks and marks; silent */

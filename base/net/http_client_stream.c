@@ -49,7 +49,8 @@ void stream_begin(struct http_client *c, struct http_call *call, struct transpor
     s->transport = t;
     s->next = c->streams;
     c->streams = s;
-    transport_handle(t, &(struct transport_handler){.on_data = on_data, .on_drain = on_drain, .on_end = on_end, .arg = s});
+    transport_handle(t,
+                     &(struct transport_handler){.on_data = on_data, .on_drain = on_drain, .on_end = on_end, .arg = s});
     if (call->handler.on_response)
         call->handler.on_response(call->handler.arg, call->status, call->got, call->n_got);
     if (!s->over && call->handler.on_upgrade)

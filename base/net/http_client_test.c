@@ -1,7 +1,7 @@
 /* The client against our own server: every row over HTTP/1.1 and HTTP/2, clear, TLS and a unix socket. */
-#include "base/net/http_client.h"
 #include "base/clock.h"
 #include "base/net/http.h"
+#include "base/net/http_client.h"
 
 #include <netinet/in.h>
 #include <setjmp.h>
@@ -82,12 +82,8 @@ static struct http_server *serve(const char *listen, struct tls_context *tls)
 {
     struct http_server *s;
     struct err err = ERR_INIT;
-    struct http_server_options opt = {.listen = listen,
-                                      .tls = tls,
-                                      .loops = &loop,
-                                      .n_loops = 1,
-                                      .max_body = 8 * 1024 * 1024,
-                                      .handler = handle};
+    struct http_server_options opt = {
+        .listen = listen, .tls = tls, .loops = &loop, .n_loops = 1, .max_body = 8 * 1024 * 1024, .handler = handle};
     if (http_server_create(&opt, &s, &err) < 0)
         fail_msg("%s", err.message);
     return s;
@@ -99,14 +95,13 @@ static int set_up(void **state)
     struct err err = ERR_INIT;
     const char *const ips[] = {"127.0.0.1", NULL};
     loop = loop_create("test");
-    assert_int_equal(tls_cert_create(&(struct tls_cert_request){.common_name = "ca", .ca = true, .valid_days = 1}, NULL,
-                                     &ca, &err),
-                     0);
-    assert_int_equal(tls_cert_create(&(struct tls_cert_request){.common_name = "server",
-                                                                .ip_addresses = ips,
-                                                                .server_auth = true,
-                                                                .valid_days = 1},
-                                     &ca, &cert, &err),
+    assert_int_equal(
+        tls_cert_create(&(struct tls_cert_request){.common_name = "ca", .ca = true, .valid_days = 1}, NULL, &ca, &err),
+        0);
+    assert_int_equal(tls_cert_create(
+                         &(struct tls_cert_request){
+                             .common_name = "server", .ip_addresses = ips, .server_auth = true, .valid_days = 1},
+                         &ca, &cert, &err),
                      0);
     assert_int_equal(tls_context_create(&(struct tls_options){.cert_pem = cert.cert_pem,
                                                               .key_pem = cert.key_pem,
@@ -115,8 +110,8 @@ static int set_up(void **state)
                                                               .alpn_http1 = true},
                                         &server_tls, &err),
                      0);
-    assert_int_equal(tls_context_create(&(struct tls_options){.ca_pem = ca.cert_pem, .alpn_h2 = true}, &client_tls, &err),
-                     0);
+    assert_int_equal(
+        tls_context_create(&(struct tls_options){.ca_pem = ca.cert_pem, .alpn_h2 = true}, &client_tls, &err), 0);
     clear = serve("127.0.0.1:0", NULL);
     secure = serve("127.0.0.1:0", server_tls);
     close(mkstemp(socket_path));
@@ -243,9 +238,12 @@ static const struct {
     enum http_client_mode mode;
     const char *protocol;
 } ways[] = {
-    {(const char *[]){clear_url, NULL}, HTTP_CLIENT_HTTP1, "h1"},  {(const char *[]){clear_url, NULL}, HTTP_CLIENT_HTTP2, "h2"},
-    {(const char *[]){clear_url, NULL}, HTTP_CLIENT_AUTO, "h1"},   {(const char *[]){secure_url, NULL}, HTTP_CLIENT_AUTO, "h2"},
-    {(const char *[]){secure_url, NULL}, HTTP_CLIENT_HTTP1, "h1"}, {(const char *[]){local_url, NULL}, HTTP_CLIENT_HTTP2, "h2"},
+    {(const char *[]){clear_url, NULL}, HTTP_CLIENT_HTTP1, "h1"},
+    {(const char *[]){clear_url, NULL}, HTTP_CLIENT_HTTP2, "h2"},
+    {(const char *[]){clear_url, NULL}, HTTP_CLIENT_AUTO, "h1"},
+    {(const char *[]){secure_url, NULL}, HTTP_CLIENT_AUTO, "h2"},
+    {(const char *[]){secure_url, NULL}, HTTP_CLIENT_HTTP1, "h1"},
+    {(const char *[]){local_url, NULL}, HTTP_CLIENT_HTTP2, "h2"},
     {(const char *[]){local_url, NULL}, HTTP_CLIENT_HTTP1, "h1"},
 };
 #define EACH_WAY(w) for (size_t w = 0; w < sizeof ways / sizeof *ways; w++)
@@ -416,24 +414,24 @@ static void test_names_are_verified(void **state)
     struct err err = ERR_INIT;
     struct tls_context *other;
     struct tls_pair ca2;
-    assert_int_equal(tls_cert_create(&(struct tls_cert_request){.common_name = "x", .ca = true, .valid_days = 1}, NULL,
-                                     &ca2, &err),
-                     0);
+    assert_int_equal(
+        tls_cert_create(&(struct tls_cert_request){.common_name = "x", .ca = true, .valid_days = 1}, NULL, &ca2, &err),
+        0);
     assert_int_equal(tls_context_create(&(struct tls_options){.ca_pem = ca2.cert_pem}, &other, &err), 0);
     struct http_client *c;
     const char *urls[] = {secure_url, NULL};
-    assert_int_equal(http_client_create(loop, &(struct http_client_options){.endpoints = urls, .tls = other}, &c, &err), 0);
+    assert_int_equal(http_client_create(loop, &(struct http_client_options){.endpoints = urls, .tls = other}, &c, &err),
+                     0);
     struct seen s = {0};
     ask(c, STR("GET"), STR("/who"), STR_NULL, &s);
     loop_run(loop);
     assert_string_equal(s.message, "tls: failed to verify certificate: x509: certificate signed by unknown authority");
     http_client_destroy(c);
-    assert_int_equal(http_client_create(loop,
-                                        &(struct http_client_options){.endpoints = urls,
-                                                                      .tls = client_tls,
-                                                                      .server_name = "elsewhere"},
-                                        &c, &err),
-                     0);
+    assert_int_equal(
+        http_client_create(
+            loop, &(struct http_client_options){.endpoints = urls, .tls = client_tls, .server_name = "elsewhere"}, &c,
+            &err),
+        0);
     s = (struct seen){0};
     ask(c, STR("GET"), STR("/who"), STR_NULL, &s);
     loop_run(loop);
@@ -441,6 +439,55 @@ static void test_names_are_verified(void **state)
     http_client_destroy(c);
     tls_context_destroy(other);
     tls_pair_finish(&ca2);
+}
+
+static void wake(void *arg)
+{
+    (void)arg;
+    loop_stop(loop);
+}
+
+static void test_pings(void **state)
+{
+    (void)state;
+    struct err err = ERR_INIT;
+    struct http_client *c;
+    const char *urls[] = {clear_url, NULL};
+    struct http_client_options opt = {.endpoints = urls, .mode = HTTP_CLIENT_HTTP2, .ping_interval_ms = 10};
+    assert_int_equal(http_client_create(loop, &opt, &c, &err), 0);
+    struct seen s = {0};
+    ask(c, STR("GET"), STR("/who"), STR_NULL, &s);
+    loop_run(loop);
+    buf_free(&s.body);
+    struct timer timer = {0};
+    timer_start(&timer, loop, 100, wake, NULL);
+    struct seen held = {0};
+    struct http_call_options never = {
+        .method = STR("GET"), .path = STR("/never"), .handler = {.on_done = on_done, .arg = &held}};
+    held.stop_at = 1;
+    held.call = http_call_start(c, &never); /* unanswered for ten intervals, on a connection that lives */
+    loop_run(loop);
+    assert_int_equal(held.done, 0);
+    http_client_destroy(c);
+
+    /* A peer that accepts and says nothing. */
+    struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof sa;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&sa, sizeof sa), 0);
+    assert_int_equal(listen(fd, 1), 0);
+    getsockname(fd, (struct sockaddr *)&sa, &len);
+    char url[64];
+    snprintf(url, sizeof url, "http://127.0.0.1:%d", ntohs(sa.sin_port));
+    urls[0] = url;
+    assert_int_equal(http_client_create(loop, &opt, &c, &err), 0);
+    held = (struct seen){.stop_at = 1};
+    http_call_start(c, &never);
+    loop_run(loop);
+    assert_int_equal(held.code, ERR_UNAVAILABLE);
+    assert_string_equal(held.message, "http2: client connection lost");
+    http_client_destroy(c);
+    close(fd);
 }
 
 /* ---- upgrade ---- */
@@ -512,6 +559,7 @@ int main(void)
         cmocka_unit_test(test_cancel_and_time_out),
         cmocka_unit_test(test_refused_and_fail_over),
         cmocka_unit_test(test_names_are_verified),
+        cmocka_unit_test(test_pings),
         cmocka_unit_test(test_upgrade),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

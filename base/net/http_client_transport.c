@@ -1,5 +1,5 @@
-/* Bytes over TCP or a unix socket, with or without TLS. TLS runs over memory BIOs, so that libuv alone touches the socket.
- * Error texts are those of Go's net package: probes and events show them to people who know them from there. */
+/* Bytes over TCP or a unix socket, with or without TLS. TLS runs over memory BIOs, so that libuv alone touches the
+ * socket. Error texts are those of Go's net package: probes and events show them to people who know them from there. */
 #include "base/mem.h"
 #include "base/net/http_client_internal.h"
 

@@ -1,21 +1,21 @@
 /* spdy: SPDY/3.1 framing and streams, in both roles, without any I/O of its own.
  *
- * Bytes from the peer go in through spdy_session_feed, bytes for the peer come out through the `write` hook: the session
- * runs over an upgraded HTTP/1.1 connection (containerd's streaming server: exec, attach) or inside the binary messages of
- * a WebSocket (kubectl's port-forward, "SPDY/3.1+portforward.k8s.io"). Used for nothing else, so priorities, server push and
- * credentials are read past.
+ * Bytes from the peer go in through spdy_session_feed, bytes for the peer come out through the `write` hook: the
+ * session runs over an upgraded HTTP/1.1 connection (containerd's streaming server: exec, attach) or inside the binary
+ * messages of a WebSocket (kubectl's port-forward, "SPDY/3.1+portforward.k8s.io"). Used for nothing else, so
+ * priorities, server push and credentials are read past.
  *
  * Received DATA is handed to on_data at once; window updates go out as the handler takes it, unless spdy_stream_read
  * holds the stream back (then the peer stops after its window of 64 KiB). Data sent waits in the stream while the
  * peer's window is closed.
  *
- * Go's spdystream, the usual peer, does no flow control: a peer's window counts once the peer has shown one (WINDOW_UPDATE
- * or SETTINGS), and what it sends to a stream held back is kept. Whoever holds streams back also stops feeding the session
- * when spdy_session_held grows.
+ * Go's spdystream, the usual peer, does no flow control: a peer's window counts once the peer has shown one
+ * (WINDOW_UPDATE or SETTINGS), and what it sends to a stream held back is kept. Whoever holds streams back also stops
+ * feeding the session when spdy_session_held grows.
  *
  * Callbacks run inside spdy_session_feed, and those of one stream inside spdy_stream_read (what was held); `write` runs
- * inside any call. A session and its streams may be destroyed inside callbacks. Errors end the session: GOAWAY goes out and
- * on_closed is called once.
+ * inside any call. A session and its streams may be destroyed inside callbacks. Errors end the session: GOAWAY goes out
+ * and on_closed is called once.
  */
 #ifndef SKIFF_BASE_NET_SPDY_H
 #define SKIFF_BASE_NET_SPDY_H
@@ -31,23 +31,23 @@ struct spdy_session;
 struct spdy_stream;
 
 enum spdy_reset { /* RST_STREAM status codes */
-    SPDY_PROTOCOL_ERROR = 1,
-    SPDY_INVALID_STREAM = 2,
-    SPDY_REFUSED_STREAM = 3,
-    SPDY_UNSUPPORTED_VERSION = 4,
-    SPDY_CANCEL = 5,
-    SPDY_INTERNAL_ERROR = 6,
-    SPDY_FLOW_CONTROL_ERROR = 7,
-    SPDY_STREAM_IN_USE = 8,
-    SPDY_STREAM_ALREADY_CLOSED = 9,
+                  SPDY_PROTOCOL_ERROR = 1,
+                  SPDY_INVALID_STREAM = 2,
+                  SPDY_REFUSED_STREAM = 3,
+                  SPDY_UNSUPPORTED_VERSION = 4,
+                  SPDY_CANCEL = 5,
+                  SPDY_INTERNAL_ERROR = 6,
+                  SPDY_FLOW_CONTROL_ERROR = 7,
+                  SPDY_STREAM_IN_USE = 8,
+                  SPDY_STREAM_ALREADY_CLOSED = 9,
 };
 
 struct spdy_stream_handler {
     void (*on_reply)(void *arg, const struct http_header *headers, size_t n); /* SYN_REPLY to ours; may be NULL */
     void (*on_data)(void *arg, struct str data);
-    void (*on_end)(void *arg);                /* the peer sends no more (FLAG_FIN); our half stays open */
-    void (*on_reset)(void *arg, int status);  /* RST_STREAM or end of session: the stream is gone when it returns */
-    void (*on_drain)(void *arg);              /* unsent bytes fell under HTTP_LOW_WATER; may be NULL */
+    void (*on_end)(void *arg);               /* the peer sends no more (FLAG_FIN); our half stays open */
+    void (*on_reset)(void *arg, int status); /* RST_STREAM or end of session: the stream is gone when it returns */
+    void (*on_drain)(void *arg);             /* unsent bytes fell under HTTP_LOW_WATER; may be NULL */
     void *arg;
 };
 
@@ -57,7 +57,8 @@ struct spdy_session_options {
     /* The peer opened a stream. Set its handler with spdy_stream_accept (which answers SYN_REPLY) or refuse it with
      * spdy_stream_reset, before returning. Header names are in lower case. NULL: all are refused. */
     void (*on_stream)(void *arg, struct spdy_stream *s, const struct http_header *headers, size_t n);
-    /* GOAWAY from the peer (err NULL) or a broken protocol (err set). Streams have been reset already in the latter case. */
+    /* GOAWAY from the peer (err NULL) or a broken protocol (err set). Streams have been reset already in the latter
+     * case. */
     void (*on_closed)(void *arg, const struct err *err);
     void *arg;
 };

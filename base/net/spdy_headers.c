@@ -5,7 +5,8 @@
 void spdy_headers_init(struct spdy_session *s)
 {
     /* A window of 2 KiB holds the dictionary; blocks are a few words. 10 KB instead of 256. */
-    if (deflateInit2(&s->deflate, 6, Z_DEFLATED, 11, 1, Z_DEFAULT_STRATEGY) != Z_OK || inflateInit(&s->inflate) != Z_OK ||
+    if (deflateInit2(&s->deflate, 6, Z_DEFLATED, 11, 1, Z_DEFAULT_STRATEGY) != Z_OK ||
+        inflateInit(&s->inflate) != Z_OK ||
         deflateSetDictionary(&s->deflate, (const Bytef *)spdy_dictionary, SPDY_DICTIONARY_LEN) != Z_OK)
         abort();
 }
@@ -140,8 +141,8 @@ static int parse_pairs(struct arena *a, struct str rest, struct http_header **re
     return 0;
 }
 
-int spdy_headers_read(struct spdy_session *s, struct arena *a, struct str block, struct http_header **ret, size_t *ret_n,
-                      struct err *err)
+int spdy_headers_read(struct spdy_session *s, struct arena *a, struct str block, struct http_header **ret,
+                      size_t *ret_n, struct err *err)
 {
     struct buf plain = {0};
     int rc = inflate_block(s, block, &plain, err);

@@ -21,8 +21,16 @@ extern const char spdy_dictionary[];
 #define SPDY_MAX_HEADERS (256u * 1024u)
 #define SPDY_MAX_STREAMS 2000
 
-enum { SPDY_SYN_STREAM = 1, SPDY_SYN_REPLY, SPDY_RST_STREAM, SPDY_SETTINGS, SPDY_PING = 6, SPDY_GOAWAY, SPDY_HEADERS,
-       SPDY_WINDOW_UPDATE };
+enum {
+    SPDY_SYN_STREAM = 1,
+    SPDY_SYN_REPLY,
+    SPDY_RST_STREAM,
+    SPDY_SETTINGS,
+    SPDY_PING = 6,
+    SPDY_GOAWAY,
+    SPDY_HEADERS,
+    SPDY_WINDOW_UPDATE
+};
 enum { SPDY_FLAG_FIN = 1, SPDY_FLAG_UNIDIRECTIONAL = 2 };
 
 struct spdy_stream {
@@ -30,13 +38,13 @@ struct spdy_stream {
     struct spdy_stream *prev, *next;
     uint32_t id;
     struct spdy_stream_handler handler;
-    bool accepted;          /* has a handler */
+    bool accepted;                    /* has a handler */
     bool in_end, out_end, out_closed; /* peer's FIN seen; ours wanted; ours sent */
     bool end_told, held, over, draining;
-    struct buf in;          /* received while held back */
-    struct buf out;         /* waits for the peer's window */
+    struct buf in;  /* received while held back */
+    struct buf out; /* waits for the peer's window */
     int64_t send_window;
-    uint32_t taken;         /* received and not yet given back to the peer's window */
+    uint32_t taken; /* received and not yet given back to the peer's window */
 };
 
 struct spdy_session {
@@ -46,7 +54,8 @@ struct spdy_session {
     size_t n_streams;
     bool goaway_in, goaway_out, closed, destroyed;
     int depth;
-    /* Peers that do no flow control (Go's spdystream) never open a window: it counts only for those that have shown one. */
+    /* Peers that do no flow control (Go's spdystream) never open a window: it counts only for those that have shown
+     * one. */
     bool windows;
     int64_t send_window, initial_window;
     uint32_t taken;
@@ -64,8 +73,8 @@ void spdy_headers_init(struct spdy_session *s);
 void spdy_headers_finish(struct spdy_session *s);
 void spdy_headers_write(struct spdy_session *s, struct buf *out, const struct http_header *headers, size_t n);
 /* Every block must pass through here, wanted or not: the compression has one state. Headers live in the arena. */
-int spdy_headers_read(struct spdy_session *s, struct arena *a, struct str block, struct http_header **ret, size_t *ret_n,
-                      struct err *err);
+int spdy_headers_read(struct spdy_session *s, struct arena *a, struct str block, struct http_header **ret,
+                      size_t *ret_n, struct err *err);
 
 struct spdy_stream *spdy_stream_find(struct spdy_session *s, uint32_t id);
 struct spdy_stream *spdy_stream_new(struct spdy_session *s, uint32_t id);

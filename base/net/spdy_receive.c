@@ -8,7 +8,7 @@ static uint32_t u32(const char *p)
     return (uint32_t)u[0] << 24 | (uint32_t)u[1] << 16 | (uint32_t)u[2] << 8 | u[3];
 }
 
-#define ID(v) ((v) & 0x7fffffffu)
+#define ID(v) ((v)&0x7fffffffu)
 
 static int got_syn_stream(struct spdy_session *s, int flags, struct str body, struct err *err)
 {

@@ -96,8 +96,8 @@ static void on_closed(void *arg, const struct err *err)
 static void begin(struct side *client, struct side *server)
 {
     *client = *server = (struct side){0};
-    client->session = spdy_session_create(
-        &(struct spdy_session_options){.write = write_out, .on_stream = on_stream, .on_closed = on_closed, .arg = client});
+    client->session = spdy_session_create(&(struct spdy_session_options){
+        .write = write_out, .on_stream = on_stream, .on_closed = on_closed, .arg = client});
     server->session = spdy_session_create(&(struct spdy_session_options){
         .server = true, .write = write_out, .on_stream = on_stream, .on_closed = on_closed, .arg = server});
 }
@@ -247,12 +247,12 @@ static void test_broken(void **state)
         const char *bytes;
         size_t len;
     } rows[] = {
-        {"\x80\x02\0\1\0\0\0\0", 8},                                      /* SPDY/2 */
-        {"\x80\x03\0\1\0\0\0\4aaaa", 12},                                 /* short SYN_STREAM */
-        {"\x80\x03\0\1\0\0\0\x0e\0\0\0\1\0\0\0\0\0\0junk", 22},           /* not zlib */
-        {"\x80\x03\0\1\0\xff\xff\xff", 8},                                /* a control frame of 16 MB */
-        {"\x80\x03\0\4\0\0\0\4\0\0\0\7", 12},                             /* SETTINGS without its entries */
-        {"\x80\x03\0\11\0\0\0\10\0\0\0\0\x7f\xff\xff\xff", 16},           /* a window beyond 2^31 */
+        {"\x80\x02\0\1\0\0\0\0", 8},                            /* SPDY/2 */
+        {"\x80\x03\0\1\0\0\0\4aaaa", 12},                       /* short SYN_STREAM */
+        {"\x80\x03\0\1\0\0\0\x0e\0\0\0\1\0\0\0\0\0\0junk", 22}, /* not zlib */
+        {"\x80\x03\0\1\0\xff\xff\xff", 8},                      /* a control frame of 16 MB */
+        {"\x80\x03\0\4\0\0\0\4\0\0\0\7", 12},                   /* SETTINGS without its entries */
+        {"\x80\x03\0\11\0\0\0\10\0\0\0\0\x7f\xff\xff\xff", 16}, /* a window beyond 2^31 */
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct side client, server;

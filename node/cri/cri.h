@@ -1,7 +1,8 @@
 /* cri: a client of the container runtime over the CRI v1 gRPC API (containerd's socket).
  *
- * One connection, many calls in flight; callbacks run on the loop. Messages are protobuf-c structs generated at build time
- * from node/cri/api.proto (our own file with the messages we use; numbers and names as in the published CRI v1 definition).
+ * One connection, many calls in flight; callbacks run on the loop. Messages are protobuf-c structs generated at build
+ * time from node/cri/api.proto (our own file with the messages we use; numbers and names as in the published CRI v1
+ * definition).
  */
 #ifndef SKIFF_NODE_CRI_CRI_H
 #define SKIFF_NODE_CRI_CRI_H
@@ -13,7 +14,8 @@
 
 struct cri;
 
-/* endpoint: "unix:///run/containerd/containerd.sock". Reconnects by itself; calls fail with ERR_UNAVAILABLE meanwhile. */
+/* endpoint: "unix:///run/containerd/containerd.sock". Reconnects by itself; calls fail with ERR_UNAVAILABLE meanwhile.
+ */
 int cri_create(struct loop *loop, const char *endpoint, struct cri **ret, struct err *err);
 void cri_destroy(struct cri *c);
 
@@ -25,8 +27,8 @@ typedef void cri_done(void *arg, const ProtobufCMessage *response, const struct 
 void cri_call(struct cri *c, const char *service, const char *method, const ProtobufCMessage *request,
               const ProtobufCMessageDescriptor *response, int64_t timeout_ms, cri_done *done, void *arg);
 
-/* GetContainerEvents: on_event for each until on_done (err says why; ERR_METHOD_NOT_ALLOWED: this runtime has none). One at
- * a time; cri_events_stop ends it silently. */
+/* GetContainerEvents: on_event for each until on_done (err says why; ERR_METHOD_NOT_ALLOWED: this runtime has none).
+ * One at a time; cri_events_stop ends it silently. */
 struct Runtime__V1__ContainerEventResponse;
 void cri_events(struct cri *c, void (*on_event)(void *arg, const struct Runtime__V1__ContainerEventResponse *event),
                 void (*on_done)(void *arg, const struct err *err), void *arg);

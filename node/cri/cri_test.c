@@ -1,8 +1,8 @@
 /* Against a real containerd when there is one and we are root: its own root, state and socket, in a mount and network
  * namespace of its own. Without one, what happens when nobody listens. */
-#include "node/cri/cri.h"
 #include "base/clock.h"
 #include "node/cri/api.pb-c.h"
+#include "node/cri/cri.h"
 
 #include <fcntl.h>
 #include <sched.h>
@@ -154,24 +154,24 @@ static void test_real_runtime(void **state)
     struct run r;
     Runtime__V1__VersionRequest version = RUNTIME__V1__VERSION_REQUEST__INIT;
     run_begin(&r, endpoint, 1);
-    cri_call(r.cri, "runtime.v1.RuntimeService", "Version", &version.base, &runtime__v1__version_response__descriptor, 5000,
-             on_version, &r);
+    cri_call(r.cri, "runtime.v1.RuntimeService", "Version", &version.base, &runtime__v1__version_response__descriptor,
+             5000, on_version, &r);
     run_end(&r);
     assert_string_equal(r.message, "");
     assert_string_equal(r.text, "containerd v1");
 
     Runtime__V1__ListImagesRequest images = RUNTIME__V1__LIST_IMAGES_REQUEST__INIT;
     run_begin(&r, endpoint, 1);
-    cri_call(r.cri, "runtime.v1.ImageService", "ListImages", &images.base, &runtime__v1__list_images_response__descriptor,
-             5000, on_images, &r);
+    cri_call(r.cri, "runtime.v1.ImageService", "ListImages", &images.base,
+             &runtime__v1__list_images_response__descriptor, 5000, on_images, &r);
     run_end(&r);
     assert_string_equal(r.message, "");
     assert_int_equal(r.n, 0);
 
     Runtime__V1__StatusRequest status = RUNTIME__V1__STATUS_REQUEST__INIT;
     run_begin(&r, endpoint, 1);
-    cri_call(r.cri, "runtime.v1.RuntimeService", "Status", &status.base, &runtime__v1__status_response__descriptor, 5000,
-             on_status, &r);
+    cri_call(r.cri, "runtime.v1.RuntimeService", "Status", &status.base, &runtime__v1__status_response__descriptor,
+             5000, on_status, &r);
     run_end(&r);
     assert_string_equal(r.text, "RuntimeReady=1");
     assert_int_equal(r.n, 2);
@@ -209,8 +209,8 @@ static void test_many_at_once(void **state)
     Runtime__V1__VersionRequest version = RUNTIME__V1__VERSION_REQUEST__INIT;
     run_begin(&r, endpoint, 500);
     for (int i = 0; i < 500; i++)
-        cri_call(r.cri, "runtime.v1.RuntimeService", "Version", &version.base, &runtime__v1__version_response__descriptor,
-                 20000, on_version, &r);
+        cri_call(r.cri, "runtime.v1.RuntimeService", "Version", &version.base,
+                 &runtime__v1__version_response__descriptor, 20000, on_version, &r);
     run_end(&r);
     assert_string_equal(r.message, "");
 }
@@ -224,8 +224,8 @@ static void test_nobody_listens(void **state)
     Runtime__V1__VersionRequest version = RUNTIME__V1__VERSION_REQUEST__INIT;
     run_begin(&r, where, 2);
     for (int i = 0; i < 2; i++)
-        cri_call(r.cri, "runtime.v1.RuntimeService", "Version", &version.base, &runtime__v1__version_response__descriptor,
-                 5000, on_version, &r);
+        cri_call(r.cri, "runtime.v1.RuntimeService", "Version", &version.base,
+                 &runtime__v1__version_response__descriptor, 5000, on_version, &r);
     run_end(&r);
     assert_int_equal(r.code, ERR_UNAVAILABLE);
     assert_non_null(strstr(r.message, "connect: no such file or directory"));

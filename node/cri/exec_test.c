@@ -1,5 +1,5 @@
-/* SPDY to a real containerd: a pod on the host's network from an image made here, then exec with stdin, output and exit code.
- * Needs root, containerd, runc, ctr and a static busybox; skipped without. */
+/* SPDY to a real containerd: a pod on the host's network from an image made here, then exec with stdin, output and exit
+ * code. Needs root, containerd, runc, ctr and a static busybox; skipped without. */
 #include "base/net/http_client.h"
 #include "base/net/spdy.h"
 #include "node/cri/api.pb-c.h"
@@ -35,7 +35,8 @@ static const char make_image[] =
     "sum=$(sha256sum layer.tar | cut -d' ' -f1); "
     "printf '{\"architecture\":\"amd64\",\"os\":\"linux\",\"config\":{\"Cmd\":[\"/bin/sleep\",\"100000\"]},"
     "\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[\"sha256:%s\"]}}' $sum > config.json; "
-    "printf '[{\"Config\":\"config.json\",\"RepoTags\":[\"localhost/box:1\"],\"Layers\":[\"layer.tar\"]}]' > manifest.json; "
+    "printf '[{\"Config\":\"config.json\",\"RepoTags\":[\"localhost/box:1\"],\"Layers\":[\"layer.tar\"]}]' > "
+    "manifest.json; "
     "tar -cf image.tar manifest.json config.json layer.tar";
 
 static int run_sh(const char *script)
@@ -77,12 +78,13 @@ static int start_runtime(void)
     snprintf(path, sizeof path, "%s/config.toml", dir);
     FILE *f = fopen(path, "w");
     /* The streaming server listens in the test's own network namespace: the runtime shares it. */
-    fprintf(f,
-            "version = 2\nroot = \"%s/root\"\nstate = \"%s/state\"\n[grpc]\naddress = \"%s/c.sock\"\n"
-            "[plugins.\"io.containerd.grpc.v1.cri\"]\nrestrict_oom_score_adj = true\nsandbox_image = \"localhost/box:1\"\n"
-            "stream_server_address = \"127.0.0.1\"\nstream_server_port = \"0\"\n"
-            "[plugins.\"io.containerd.internal.v1.opt\"]\npath = \"%s/opt\"\n",
-            dir, dir, dir, dir);
+    fprintf(
+        f,
+        "version = 2\nroot = \"%s/root\"\nstate = \"%s/state\"\n[grpc]\naddress = \"%s/c.sock\"\n"
+        "[plugins.\"io.containerd.grpc.v1.cri\"]\nrestrict_oom_score_adj = true\nsandbox_image = \"localhost/box:1\"\n"
+        "stream_server_address = \"127.0.0.1\"\nstream_server_port = \"0\"\n"
+        "[plugins.\"io.containerd.internal.v1.opt\"]\npath = \"%s/opt\"\n",
+        dir, dir, dir, dir);
     fclose(f);
     guard = fork();
     if (guard == 0) {
@@ -320,16 +322,16 @@ static void run_exec(struct exec *x, const char *script)
     struct http_header h[] = {{STR("connection"), STR("Upgrade")},
                               {STR("upgrade"), STR("SPDY/3.1")},
                               {STR("x-stream-protocol-version"), STR("v4.channel.k8s.io")}};
-    assert_int_equal(http_client_create(loop, &(struct http_client_options){.endpoints = endpoints}, &x->client, &err), 0);
-    http_call_start(x->client, &(struct http_call_options){.method = STR("POST"),
-                                                           .path = str_from(path),
-                                                           .headers = h,
-                                                           .n_headers = 3,
-                                                           .upgrade = true,
-                                                           .timeout_ms = 10000,
-                                                           .handler = {.on_upgrade = on_upgrade,
-                                                                       .on_done = not_upgraded,
-                                                                       .arg = x}});
+    assert_int_equal(http_client_create(loop, &(struct http_client_options){.endpoints = endpoints}, &x->client, &err),
+                     0);
+    http_call_start(x->client, &(struct http_call_options){
+                                   .method = STR("POST"),
+                                   .path = str_from(path),
+                                   .headers = h,
+                                   .n_headers = 3,
+                                   .upgrade = true,
+                                   .timeout_ms = 10000,
+                                   .handler = {.on_upgrade = on_upgrade, .on_done = not_upgraded, .arg = x}});
     loop_run(loop);
     spdy_session_destroy(x->session);
     http_stream_close(x->wire);
