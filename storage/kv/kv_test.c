@@ -10,6 +10,7 @@
 #include "storage/kv/kv_engine.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -642,6 +643,97 @@ static void many_in_flight(void **state)
     kv_close(l.kv);
 }
 
+/* ---- trouble ---- */
+
+static struct faulty {
+    struct kv_engine engine;
+    struct kv_engine *inner;
+    struct kv_engine_ops ops;
+    atomic_bool full;
+} faulty;
+
+static int faulty_get(struct kv_engine *e, enum kv_space space, struct str key, struct buf *out, struct err *er)
+{
+    (void)e;
+    return faulty.inner->ops->get(faulty.inner, space, key, out, er);
+}
+static struct kv_cursor *faulty_cursor(struct kv_engine *e, enum kv_space space)
+{
+    (void)e;
+    return faulty.inner->ops->cursor_open(faulty.inner, space);
+}
+static int faulty_write(struct kv_engine *e, const struct kv_write *writes, size_t n, bool sync, struct err *er)
+{
+    (void)e;
+    if (atomic_load(&faulty.full))
+        return err_set(er, ERR_NO_SPACE, "write: No space left on device");
+    return faulty.inner->ops->write(faulty.inner, writes, n, sync, er);
+}
+static int faulty_recover(struct kv_engine *e, struct err *er)
+{
+    (void)e;
+    return atomic_load(&faulty.full) ? err_set(er, ERR_NO_SPACE, "still full") : 0;
+}
+static void faulty_close(struct kv_engine *e)
+{
+    (void)e;
+    faulty.inner->ops->close(faulty.inner);
+}
+
+static void trouble_passes(void **state)
+{
+    (void)state;
+    struct kv *kv;
+    struct arena *a = arena_create(0);
+    struct kv_txn_result result;
+    struct kv_op op = {.kind = KV_PUT, .key = STR("b"), .value = STR("2"), .ttl_s = 100};
+
+    faulty.inner = kv_engine_memory();
+    faulty.ops = *faulty.inner->ops;
+    faulty.ops.get = faulty_get;
+    faulty.ops.cursor_open = faulty_cursor;
+    faulty.ops.write = faulty_write;
+    faulty.ops.recover = faulty_recover;
+    faulty.ops.close = faulty_close;
+    faulty.engine.ops = &faulty.ops;
+    assert_int_equal(kv_create(&faulty.engine, 0, &kv, &err), 0);
+    put(kv, STR("a"), STR("1"));
+    assert_null(kv_trouble(kv));
+    atomic_store(&faulty.full, true);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(run(kv, a, (struct kv_txn){.success = &op, .n_success = 1}, &result), ERR_NO_SPACE);
+        assert_non_null(strstr(kv_trouble(kv), "no space left"));
+        assert_string_equal(range(kv, "a", "c", 0), "a=1@2/2/1 ");
+        assert_int_equal(kv_revision(kv), 2);
+    }
+    op.kind = KV_RANGE; /* reading goes on */
+    assert_int_equal(run(kv, a, (struct kv_txn){.success = &op, .n_success = 1}, &result), 0);
+    op.kind = KV_PUT;
+    atomic_store(&faulty.full, false);
+    for (int i = 0; i < 500 && kv_trouble(kv); i++)
+        usleep(10000);
+    assert_null(kv_trouble(kv));
+    assert_int_equal(run(kv, a, (struct kv_txn){.success = &op, .n_success = 1}, &result), 0);
+    assert_string_equal(range(kv, "a", "c", 0), "a=1@2/2/1 b=2@3/3/1 ");
+    arena_destroy(a);
+    kv_close(kv);
+}
+
+static void old_history_goes_by_itself(void **state)
+{
+    (void)state;
+    struct kv *kv;
+    assert_int_equal(kv_create(kv_engine_memory(), 200, &kv, &err), 0);
+    put(kv, STR("a"), STR("1"));
+    put(kv, STR("a"), STR("2"));
+    for (int i = 0; i < 1000 && kv_compacted_revision(kv) < 3; i++)
+        usleep(10000);
+    assert_int_equal(kv_compacted_revision(kv), 3);
+    assert_string_equal(range(kv, "a", NULL, 0), "a=2@2/3/2 ");
+    assert_string_equal(range(kv, "a", NULL, 2), "expired");
+    kv_close(kv);
+}
+
 /* ---- RocksDB alone ---- */
 
 static void directory(void **state)
@@ -741,7 +833,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(revisions_and_history), cmocka_unit_test(compares),       cmocka_unit_test(leases),
         cmocka_unit_test(transforms),            cmocka_unit_test(crash),          cmocka_unit_test(against_the_model),
-        cmocka_unit_test(many_in_flight),        cmocka_unit_test(directory),
+        cmocka_unit_test(many_in_flight),        cmocka_unit_test(directory),     cmocka_unit_test(trouble_passes),
+        cmocka_unit_test(old_history_goes_by_itself),
     };
     int failed = cmocka_run_group_tests_name("memory", tests, on_memory, NULL);
     failed += cmocka_run_group_tests_name("rocksdb", tests, on_disk, NULL);
