@@ -33,7 +33,8 @@ struct agent_options {
     const char *cluster_dns;      /* address; NULL: pods get the node's resolver */
     const char *cluster_domain;   /* NULL: cluster.local */
     const char *pod_cidr;         /* written to spec.podCIDR at registration; NULL: somebody else does */
-    const char *service_cidr;     /* for the service proxy; NULL: its default */
+    const char *cluster_cidr;     /* of all pods; NULL: 10.244.0.0/16 */
+    const char *cni_dir;          /* bin/ and net.d/ of the runtime; NULL: /opt/cni and /etc/cni are the runtime's own: no_network */
 
     /* The agent's own HTTPS server. Without a certificate it signs one for itself; clients must show one of client_ca_pem
      * (NULL: the CA the API server is verified with). */

@@ -34,8 +34,8 @@ static bool restarts(const struct core_v1_pod *pod, const struct core_v1_contain
 bool container_started(const struct core_v1_container *c, const struct container_memory *m,
                        const struct observed_container *o)
 {
-    if (!o || o->state != OBSERVED_RUNNING || m->busy)
-        return false; /* busy while running: its postStart hook is still at work */
+    if (!o || o->state != OBSERVED_RUNNING || m->hook_running)
+        return false;
     if (!c->startup_probe)
         return true;
     return strcmp(m->probed_id, o->id) == 0 && m->startup == PROBE_SUCCESS;

@@ -17,6 +17,7 @@ enum probe_verdict { PROBE_UNKNOWN, PROBE_SUCCESS, PROBE_FAILURE };
 /* What the agent remembers about one container of the spec. */
 struct container_memory {
     bool busy;               /* being pulled, created, started or stopped */
+    bool hook_running;       /* its postStart hook is at work */
     struct backoff backoff;  /* of restarts */
     int64_t retry_at_ms;     /* a start failed before the container ran: not before then */
     uint64_t hash;           /* of the container's spec now */

@@ -122,6 +122,15 @@ static struct value *patch_of(struct arena *a, struct pod *p, struct value *stat
     return patch;
 }
 
+static bool same(const struct value *status, const struct value *current)
+{
+    for (size_t i = 0; i < status->map.len; i++) {
+        if (!value_semantic_equal(status->map.members[i].value, value_get(current, status->map.members[i].key)))
+            return false;
+    }
+    return true;
+}
+
 static void send_status(struct pod *p, struct arena *a, struct value *status, const struct value *current, bool final)
 {
     struct buf text = {0};
@@ -131,6 +140,8 @@ static void send_status(struct pod *p, struct arena *a, struct value *status, co
                                .name = str_from(p->name), .patch_type = PATCH_TYPE_MERGE, .grace_period_s = -1};
     json_encode(&text, status);
     buf_add_char(&text, 0);
+    if (!p->status_sent && same(status, current))
+        p->status_sent = strdup(text.p); /* as it was before the agent started */
     if (p->status_sent && strcmp(p->status_sent, text.p) == 0) {
         p->final_status_sent = final;
         buf_free(&text);
