@@ -58,10 +58,9 @@ int patch_apply(struct api_request *req, enum patch_type type, const struct sche
     int rc;
     if (type == PATCH_TYPE_JSON) {
         rc = json_patch_apply(req->arena, original, patch, &merged, err);
-        if (rc == ERR_INVALID && !err->problems) { /* upstream's sentence for what a test or path refused */
-            struct err cause = *err;
-            return err_set(err, ERR_INVALID, "the server rejected our request due to an error in our request: %s",
-                           cause.message);
+        if (rc == ERR_INVALID && !err->problems) { /* upstream says no more than this, and names nothing */
+            req->details = ARENA_NEW(req->arena, struct api_details);
+            return err_set(err, ERR_INVALID, "the server rejected our request due to an error in our request");
         }
     } else if (type == PATCH_TYPE_MERGE) {
         rc = merge_patch_apply(req->arena, original, patch, &merged, err);
