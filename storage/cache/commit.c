@@ -64,7 +64,8 @@ static int refusal(struct commit *k, const struct kv_txn_result *result)
             return err_set(k->err, ERR_ALREADY_EXISTS, "\"" STR_FMT "\" already exists", STR_ARG(w->object->name));
         if (w->kind != CACHE_CREATE && there != w->old->revision)
             return err_set(k->err, ERR_CONFLICT,
-                           "the object has been modified; please apply your changes to the latest version and try again");
+                           "the object has been modified; please apply your changes to the latest version and "
+                           "try again");
     }
     return err_set(k->err, ERR_CONFLICT, "a condition of the write no longer holds");
 }

@@ -1,8 +1,8 @@
 /* One watcher: catching up from history, then live, paused and back.
  *
- * A watcher that is not live holds nothing but the revision it has seen. It catches up in steps, each reading some events
- * from the resource's ring (or, further back, from the store on a thread of the pool), until it has seen what its loop has
- * delivered; from then on the loop's batches continue without a gap, since both happen on the loop's thread.
+ * A watcher that is not live holds nothing but the revision it has seen. It catches up in steps, each reading some
+ * events from the resource's ring (or, further back, from the store on a thread of the pool), until it has seen what
+ * its loop has delivered; from then on the loop's batches continue without a gap, since both happen on the loop's thread.
  */
 #include "storage/cache/hub.h"
 

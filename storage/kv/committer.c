@@ -29,9 +29,12 @@ void kv_set_trouble(struct kv *kv, const struct err *err)
 {
     pthread_mutex_lock(&kv->trouble_lock);
     if (err) {
-        const char *what = err->code == ERR_NO_SPACE ? "no space left for the store; free some and writes go on by themselves"
-                           : err->code == ERR_CORRUPT ? "the store is damaged"
-                                                      : "the store cannot be written";
+        const char *what = "the store cannot be written";
+
+        if (err->code == ERR_NO_SPACE)
+            what = "no space left for the store; free some and writes go on by themselves";
+        else if (err->code == ERR_CORRUPT)
+            what = "the store is damaged";
         snprintf(kv->trouble_text, sizeof kv->trouble_text, "%s (%.400s)", what, err->message);
         kv->trouble_code = err->code;
     }
@@ -445,7 +448,16 @@ void *kv_committer_main(void *arg)
         kv->queue_head = NULL;
         kv->queue_tail = &kv->queue_head;
         pthread_mutex_unlock(&kv->queue_lock);
-        run_batch(kv, &b, list);
+        while (list) {
+            struct request *rest = NULL;
+
+            if (atomic_load(&kv->in_trouble)) { /* one by one: reads go on, and the probe stands alone */
+                rest = list->next;
+                list->next = NULL;
+            }
+            run_batch(kv, &b, list);
+            list = rest;
+        }
         pthread_mutex_lock(&kv->queue_lock);
     }
     pthread_mutex_unlock(&kv->queue_lock);

@@ -32,9 +32,12 @@ struct kv_cursor {
 /* Takes over the text. */
 static int failed(char *text, const char *doing, struct err *err)
 {
-    enum err_code code = strstr(text, "No space left") || strstr(text, "NoSpace") || strstr(text, "Disk quota") ? ERR_NO_SPACE
-                         : !strncmp(text, "Corruption", 10)                                 ? ERR_CORRUPT
-                                                                                            : ERR_IO;
+    enum err_code code = ERR_IO;
+
+    if (strstr(text, "No space left") || strstr(text, "NoSpace") || strstr(text, "Disk quota"))
+        code = ERR_NO_SPACE;
+    else if (!strncmp(text, "Corruption", 10))
+        code = ERR_CORRUPT;
     int rc = err_set(err, code, "%s: %s", doing, text);
 
     rocksdb_free(text);
@@ -185,7 +188,8 @@ static int lock_dir(struct rocksdb_engine *r, const char *dir, struct err *err)
     if (flock(r->lock_fd, LOCK_EX | LOCK_NB) == 0)
         return 0;
     if (errno == EWOULDBLOCK)
-        return err_set(err, ERR_BUSY, "data directory %s is in use by another process; stop it or choose another --data-dir", dir);
+        return err_set(err, ERR_BUSY,
+                       "data directory %s is in use by another process; stop it or choose another --data-dir", dir);
     return err_set_errno(err, ERR_IO, errno, "lock %s", path);
 }
 
