@@ -274,19 +274,60 @@ static X509 *cert_from_request(X509_REQ *req, X509 *ca, EVP_PKEY *ca_key, bool s
     return NULL;
 }
 
+static X509_REQ *request_parse(struct str pem, struct err *err)
+{
+    BIO *bio = BIO_new_mem_buf(pem.p ? pem.p : "", (int)pem.len);
+    X509_REQ *req = PEM_read_bio_X509_REQ(bio, NULL, NULL, NULL);
+    BIO_free(bio);
+    if (req && X509_REQ_verify(req, X509_REQ_get0_pubkey(req)) == 1)
+        return req;
+    X509_REQ_free(req);
+    ERR_clear_error();
+    err_set(err, ERR_BAD_REQUEST, "the certificate request is malformed or not signed by its own key");
+    return NULL;
+}
+
+static struct str name_entry(struct arena *a, const X509_NAME *name, int at)
+{
+    unsigned char *text = NULL;
+    int len = ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at)));
+    struct str s = len < 0 ? STR("") : arena_str(a, (struct str){(char *)text, (size_t)len});
+    OPENSSL_free(text);
+    return s;
+}
+
+int pki_csr_read(struct arena *a, struct str csr_pem, struct pki_csr *ret, struct err *err)
+{
+    X509_REQ *req = request_parse(csr_pem, err);
+    if (!req)
+        return err->code;
+    *ret = (struct pki_csr){0};
+    const X509_NAME *name = X509_REQ_get_subject_name(req);
+    int at = X509_NAME_get_index_by_NID(name, NID_commonName, -1), rc = 0;
+    if (at >= 0)
+        ret->common_name = name_entry(a, name, at);
+    for (at = -1; (at = X509_NAME_get_index_by_NID(name, NID_organizationName, at)) >= 0;) {
+        if (ret->n_organizations == sizeof ret->organizations / sizeof *ret->organizations) {
+            rc = err_set(err, ERR_BAD_REQUEST, "the certificate request names too many organizations");
+            break;
+        }
+        ret->organizations[ret->n_organizations++] = name_entry(a, name, at);
+    }
+    STACK_OF(X509_EXTENSION) *all = X509_REQ_get_extensions(req);
+    ret->has_alternative_names = X509v3_get_ext_by_NID(all, NID_subject_alt_name, -1) >= 0;
+    sk_X509_EXTENSION_pop_free(all, X509_EXTENSION_free);
+    X509_REQ_free(req);
+    return rc;
+}
+
 int pki_sign_csr(const struct tls_pair *ca, struct str csr_pem, bool server_auth, bool client_auth, int64_t valid_s,
                  char **ret_cert_pem, struct err *err)
 {
-    BIO *bio = BIO_new_mem_buf(csr_pem.p, (int)csr_pem.len);
-    X509_REQ *req = PEM_read_bio_X509_REQ(bio, NULL, NULL, NULL);
-    BIO_free(bio);
-    if (!req || X509_REQ_verify(req, X509_REQ_get0_pubkey(req)) != 1) {
-        X509_REQ_free(req);
-        ERR_clear_error();
-        return err_set(err, ERR_BAD_REQUEST, "the certificate request is malformed or not signed by its own key");
-    }
+    X509_REQ *req = request_parse(csr_pem, err);
+    if (!req)
+        return err->code;
     X509 *ca_cert = cert_parse(ca->cert_pem);
-    bio = BIO_new_mem_buf(ca->key_pem, -1);
+    BIO *bio = BIO_new_mem_buf(ca->key_pem, -1);
     EVP_PKEY *ca_key = PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL);
     BIO_free(bio);
     X509 *x = ca_cert && ca_key ? cert_from_request(req, ca_cert, ca_key, server_auth, client_auth, valid_s) : NULL;

@@ -8,6 +8,7 @@
 #ifndef SKIFF_API_PKI_H
 #define SKIFF_API_PKI_H
 
+#include "base/arena.h"
 #include "base/err.h"
 #include "base/net/tls.h"
 #include "base/str.h"
@@ -31,6 +32,15 @@ struct pki_node {
 int pki_issue_node(const char *data_dir, const char *node_name, const char *const *addresses, struct pki_node *ret,
                    struct err *err);
 void pki_node_finish(struct pki_node *n);
+
+struct pki_csr { /* what a request asks for */
+    struct str common_name;
+    struct str organizations[8];
+    size_t n_organizations;
+    bool has_alternative_names;
+};
+/* Strings in the arena. ERR_BAD_REQUEST: malformed, or more organizations than anybody has. */
+int pki_csr_read(struct arena *a, struct str csr_pem, struct pki_csr *ret, struct err *err);
 
 /* Sign a PKCS#10 request (PEM) with the CA: subject and alternative names as requested. Texts are malloc'd PEM. */
 int pki_sign_csr(const struct tls_pair *ca, struct str csr_pem, bool server_auth, bool client_auth, int64_t valid_s,
