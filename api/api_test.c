@@ -182,7 +182,7 @@ static void test_messages(void **state)
         {VERB_CREATE, "", "configmaps", NULL, "default", NULL, "{'apiVersion':'v2','metadata':{'name':'a'}}", ERR_BAD_REQUEST,
          "the API version in the data (v2) does not match the expected API version (v1)"},
         {VERB_CREATE, "", "configmaps", NULL, "default", NULL, "{'metadata':{'name':'a','resourceVersion':'1'}}", ERR_INTERNAL,
-         "Internal error occurred: resourceVersion should not be set on objects to be created"},
+         "resourceVersion should not be set on objects to be created"},
         {VERB_CREATE, "", "pods", NULL, "default", NULL,
          "{'metadata':{'name':'x'},'spec':{'serviceAccountName':'foo','containers':[{'name':'c','image':'i'}]}}", ERR_FORBIDDEN,
          "pods \"x\" is forbidden: error looking up service account default/foo: serviceaccount \"foo\" not found"},

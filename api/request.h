@@ -56,6 +56,7 @@ struct api_details {
     const struct api_cause *causes;
     size_t n_causes;
     struct str continue_; /* of an expired list: where to go on inconsistently (metadata.continue) */
+    bool bare;            /* upstream's failures without a reason: message and code alone */
 };
 
 struct api_request {

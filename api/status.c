@@ -158,19 +158,37 @@ struct value *api_status_value(struct arena *a, const struct api_request *req, c
     value_setz(a, v, "apiVersion", value_stringz(a, "v1"));
     if (req && req->details && req->details->continue_.len)
         value_setz(a, metadata, "continue", value_string(a, req->details->continue_));
+    *ret_code = table[-e.code].http;
     value_setz(a, v, "metadata", metadata);
     value_setz(a, v, "status", value_stringz(a, "Failure"));
+    if (req && req->details && req->details->bare) {
+        value_setz(a, v, "message", value_string(a, arena_str(a, str_from(e.message))));
+        value_setz(a, v, "code", value_int(a, *ret_code));
+        return v;
+    }
     value_setz(a, v, "message", value_string(a, message(a, req, &e)));
     value_setz(a, v, "reason", value_stringz(a, table[-e.code].reason));
     struct value *d = details(a, req, &e);
     if (d)
         value_setz(a, v, "details", d);
-    *ret_code = table[-e.code].http;
     value_setz(a, v, "code", value_int(a, *ret_code));
     return v;
 }
 
 /* ---- the sentences that several verbs say ---- */
+
+int api_err_bare(struct api_request *req, struct err *err, const char *fmt, ...)
+{
+    char text[ERR_MESSAGE_MAX];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    struct api_details *d = ARENA_NEW(req->arena, struct api_details);
+    d->bare = true;
+    req->details = d;
+    return err_set(err, ERR_INTERNAL, "%s", text);
+}
 
 int api_err_not_found(const struct api_request *req, struct str name, struct err *err)
 {

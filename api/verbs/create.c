@@ -55,7 +55,7 @@ int create_compute(struct write *w, struct value *v, struct err *err)
     const struct registry_rules *rules = registry_rules_of(w->resource);
     struct value *metadata = value_ensure_map(a, v, "metadata");
     if (value_str(value_getz(metadata, "resourceVersion")).len)
-        return err_set(err, ERR_INTERNAL, "resourceVersion should not be set on objects to be created");
+        return api_err_bare(req, err, "resourceVersion should not be set on objects to be created");
     int rc = settle_identity(w, metadata, err);
     if (rc < 0)
         return rc;

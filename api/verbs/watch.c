@@ -322,7 +322,7 @@ void verb_watch(struct api_request *req)
     req->state = w;
     int rc = selection_parse(req, &w->selection, &err);
     if (rc == 0 && revision_parse(o->resource_version, &revision, &err) < 0)
-        rc = err_set(&err, ERR_INTERNAL, "Invalid value: \"" STR_FMT "\": strconv.ParseUint: parsing \"" STR_FMT "\": invalid syntax",
+        rc = api_err_bare(req, &err, "resourceVersion: Invalid value: \"" STR_FMT "\": strconv.ParseUint: parsing \"" STR_FMT "\": invalid syntax",
                      STR_ARG(o->resource_version), STR_ARG(o->resource_version));
     if (rc < 0) {
         api_answer_err(req, &err);

@@ -199,6 +199,7 @@ static void attempt(void *arg)
     w->old_value = w->now = NULL;
     w->remove = w->nothing = false;
     w->n_extra = w->n_compares = w->n_ops = 0;
+    w->req->details = NULL;
     int rc = w->compute(w, &err);
     if (rc < 0) {
         fail(w, &err);
