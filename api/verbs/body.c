@@ -4,6 +4,7 @@
 #include "openapi/convert.h"
 #include "openapi/defaults.h"
 #include "openapi/json.h"
+#include "openapi/protobuf.h"
 
 #define SUMMARY_MAX 30
 
@@ -20,6 +21,11 @@ static bool is_yaml(struct str type)
     return str_eq_nocase(type, STR("application/yaml"));
 }
 
+static bool is_protobuf(struct str type)
+{
+    return str_eq_nocase(type, STR(PROTOBUF_MEDIA_TYPE));
+}
+
 /* Upstream names what it could make out of the body before it failed. */
 static int undecodable(struct api_request *req, struct str kind, struct err *err)
 {
@@ -30,6 +36,9 @@ static int undecodable(struct api_request *req, struct str kind, struct err *err
     int rc = is_yaml(media_type(req->content_type)) ? yaml_decode(req->arena, req->body, &plain, &v, &ignored)
                                                     : json_decode(req->arena, req->body, &plain, &v, &ignored);
     struct str had_kind = rc == 0 ? value_str(value_getz(v, "kind")) : STR_NULL;
+    if (is_protobuf(media_type(req->content_type)))
+        return err_set(err, ERR_BAD_REQUEST, "the object provided is unrecognized (must be of type " STR_FMT "): %s", STR_ARG(kind),
+                       cause.message);
     if (had_kind.len) {
         struct str version = value_str(value_getz(v, "apiVersion"));
         size_t slash;
@@ -90,6 +99,23 @@ static void set_type(struct arena *a, struct value *v, struct str kind, struct s
         value_setz(a, v, "apiVersion", value_string(a, api_version));
 }
 
+/* The type of a binary body is in its envelope, not in the message. */
+static int decode_protobuf(struct api_request *req, const struct schema_message *schema, struct value **ret, struct err *err)
+{
+    struct protobuf_envelope e;
+    int rc = protobuf_open(req->body, &e, err);
+    if (rc == 0)
+        rc = schema ? protobuf_decode(req->arena, schema, e.raw, ret, err)
+                    : err_set(err, ERR_UNSUPPORTED_MEDIA, "this object has no binary form");
+    if (rc < 0)
+        return rc;
+    if (e.kind.len)
+        value_setz(req->arena, *ret, "kind", value_string(req->arena, arena_str(req->arena, e.kind)));
+    if (e.api_version.len)
+        value_setz(req->arena, *ret, "apiVersion", value_string(req->arena, arena_str(req->arena, e.api_version)));
+    return 0;
+}
+
 int body_decode(struct api_request *req, const struct schema_message *schema, struct str kind, struct str api_version,
                 struct value **ret, struct err *err)
 {
@@ -99,8 +125,9 @@ int body_decode(struct api_request *req, const struct schema_message *schema, st
     } else {
         struct str type = media_type(req->content_type);
         struct json_options opt = {.schema = schema, .strictness = strictness(req)};
-        int rc = is_yaml(type) ? yaml_decode(req->arena, req->body, &opt, &v, err)
-                               : json_decode(req->arena, req->body, &opt, &v, err);
+        int rc = is_protobuf(type) ? decode_protobuf(req, schema, &v, err)
+                 : is_yaml(type)   ? yaml_decode(req->arena, req->body, &opt, &v, err)
+                                   : json_decode(req->arena, req->body, &opt, &v, err);
         if (rc < 0)
             return rc == ERR_BAD_REQUEST && strncmp(err->message, "strict decoding error", 21) != 0
                        ? undecodable(req, kind, err)
@@ -119,8 +146,9 @@ int body_plain(struct api_request *req, const struct schema_message *schema, str
 {
     struct json_options opt = {.schema = schema, .strictness = JSON_IGNORE};
     struct str type = media_type(req->content_type);
-    return is_yaml(type) ? yaml_decode(req->arena, req->body, &opt, ret, err)
-                         : json_decode(req->arena, req->body, &opt, ret, err);
+    return is_protobuf(type) ? decode_protobuf(req, schema, ret, err)
+           : is_yaml(type)   ? yaml_decode(req->arena, req->body, &opt, ret, err)
+                             : json_decode(req->arena, req->body, &opt, ret, err);
 }
 
 int body_recode(struct api_request *req, const struct schema_message *schema, const struct value *v, struct value **ret,
