@@ -95,6 +95,7 @@ struct pod {
     bool deleted;               /* the API has let it go */
     bool sandbox_operating, sandbox_stopped, cleaning;
     int64_t sandbox_settled_pass, sandbox_retry_at_ms;
+    uint32_t next_attempt; /* past those that failed: the runtime may hold on to their names */
     bool cgroup_made;
     struct pod_volumes *volumes;
     VEC(struct source *) sources;

@@ -37,6 +37,7 @@ static void ran(void *arg, const ProtobufCMessage *response, const struct err *e
         recorder_event(p->agent->recorder, s->v->object, NULL, "Warning", "FailedCreatePodSandBox",
                        "Failed to create pod sandbox: rpc error: code = Unknown desc = %s", err->message);
         p->sandbox_retry_at_ms = clock_wall_ms() + RETRY_MS;
+        p->next_attempt = s->attempt + 1;
     } else {
         p->sandbox_retry_at_ms = 0;
     }
@@ -78,7 +79,7 @@ void sandbox_create(struct pod *p, uint32_t attempt)
     struct sandbox_operation *s = calloc(1, sizeof *s);
     s->p = pod_hold(p);
     s->v = pod_version_get(p->version);
-    s->attempt = attempt;
+    s->attempt = attempt > p->next_attempt ? attempt : p->next_attempt;
     s->amounts = pod_amounts(p->version->pod);
     cgroup_pod_path(s->cgroup, sizeof s->cgroup, p->agent->opt.cgroup_root, qos_of(p->version->pod), p->uid);
     pod_log_dir(p, s->log_dir, sizeof s->log_dir);
