@@ -29,6 +29,7 @@ struct planes {
     struct api_server *server;
     struct loop *loop;
     struct pki_signer *signer;
+    struct controllers_settings settings;
     struct controllers *controllers;
     struct scheduler *scheduler;
     bool with_controllers, with_scheduler;
@@ -64,7 +65,7 @@ static void start(void *arg)
     if (p->with_controllers) {
         p->rc = pki_signer_start(p->server, p->loop, &p->signer, p->err);
         if (p->rc == 0)
-            p->rc = controllers_start(p->server, p->loop, controllers_all(), &p->controllers, p->err);
+            p->rc = controllers_start(p->server, p->loop, &p->settings, controllers_all(), &p->controllers, p->err);
     }
     if (p->rc == 0 && p->with_scheduler)
         p->rc = scheduler_start(p->server, p->loop, &p->scheduler, p->err);
@@ -86,6 +87,7 @@ int planes_start(struct api_server *server, bool controllers, bool scheduler, st
 {
     struct planes *p = calloc(1, sizeof *p);
     *p = (struct planes){.server = server, .with_controllers = controllers, .with_scheduler = scheduler, .err = err};
+    p->settings = (struct controllers_settings){.ca_pem = server->ca_pem, .pod_cidr = server->options.pod_cidr};
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->done, NULL);
     p->loop = loop_create("planes");

@@ -199,5 +199,5 @@ void status_write(const struct rollout *r, int64_t now_ms, struct outcome *out)
     if (has_progressing)
         value_append(a, conditions, render(a, &progressing, find_condition(r, "Progressing"), progressed, now_ms));
     value_setz(a, status, "conditions", conditions);
-    outcome_patch(out, r->object, "status", patch);
+    outcome_modify(out, r->object, "status", patch);
 }

@@ -83,7 +83,7 @@ static void write_status(struct outcome *out, const struct object *o, const stru
     value_setz(a, status, "readyReplicas", c->ready ? value_int(a, c->ready) : value_null(a));
     value_setz(a, status, "availableReplicas", c->available ? value_int(a, c->available) : value_null(a));
     value_setz(a, status, "observedGeneration", value_int(a, o->generation));
-    outcome_patch(out, o, "status", patch);
+    outcome_modify(out, o, "status", patch);
 }
 
 static void reconcile(const struct view *v, struct key key, int64_t now_ms, const struct facts *facts, struct outcome *out)

@@ -18,6 +18,8 @@ struct view; /* snapshots of the declared resources, for one call */
 
 /* `which` is the position in the controller's `watches`. Objects are borrowed from the view. */
 const struct object *view_find(const struct view *v, int which, struct str namespace_, struct str name);
+int view_len(const struct view *v); /* how many watches there are */
+const struct resource *view_resource(const struct view *v, int which);
 /* All of a namespace ("" = all namespaces), in order of name, into an arena array. */
 size_t view_list(const struct view *v, struct arena *a, int which, struct str namespace_, const struct object ***ret);
 /* Those that name `uid` among their owners (index). */
@@ -70,16 +72,25 @@ struct write *outcome_create(struct outcome *out, const struct resource *r, stru
 struct write *outcome_update(struct outcome *out, const struct object *o, const char *subresource, const struct value *body);
 /* A merge patch of the object (its uid rides along, so that a namesake is never touched). */
 struct write *outcome_patch(struct outcome *out, const struct object *o, const char *subresource, struct value *patch);
+/* The same as an update of exactly the version that was seen (a conflict = look again): most controllers may not patch. */
+struct write *outcome_modify(struct outcome *out, const struct object *o, const char *subresource, struct value *patch);
 struct write *outcome_delete(struct outcome *out, const struct object *o); /* of this uid; not found is fine */
 void outcome_event(struct outcome *out, const struct object *about, const char *type, const char *reason, const char *fmt,
                    ...) __attribute__((format(printf, 5, 6)));
+void outcome_want_live(struct outcome *out, const struct resource *r, struct str namespace_, struct str name);
 void outcome_fail(struct outcome *out, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void outcome_requeue_at(struct outcome *out, int64_t at_ms); /* the earliest of all calls counts */
+
+struct controllers_settings { /* what whoever starts the controllers knows; borrowed while they run */
+    const char *ca_pem;   /* the cluster's certificate authority, NULL = none */
+    const char *pod_cidr; /* "10.244.0.0/16": nodes get a /24 each; NULL = somebody else gives them theirs */
+};
 
 struct facts {
     const struct client_answer *live; /* in the order wanted */
     size_t n_live;
     uint64_t random; /* always there: seeds names and jitter */
+    const struct controllers_settings *settings;
 };
 
 struct controller_watch {
@@ -95,6 +106,9 @@ struct controller {
     const char *user;      /* "system:serviceaccount:kube-system:deployment-controller" */
     const char *component; /* of its events: "deployment-controller" */
     struct controller_watch watches[8]; /* ends with a NULL resource */
+    /* When set, every other stored resource is watched too, after `watches`, with these keys. */
+    void (*keys_of_any)(const struct view *v, const struct object *old, const struct object *now,
+                        void (*add)(void *arg, struct str namespace_, struct str name), void *arg);
     int concurrency;       /* keys in flight at once; never one key twice */
     void (*reconcile)(const struct view *v, struct key key, int64_t now_ms, const struct facts *facts,
                       struct outcome *out);
@@ -102,8 +116,8 @@ struct controller {
 
 struct controllers;
 /* Starts every controller in `list` (ends with NULL) on `loop`, each with its own identity. */
-int controllers_start(struct api_server *server, struct loop *loop, const struct controller *const *list,
-                      struct controllers **ret, struct err *err);
+int controllers_start(struct api_server *server, struct loop *loop, const struct controllers_settings *settings,
+                      const struct controller *const *list, struct controllers **ret, struct err *err);
 void controllers_stop(struct controllers *c); /* on its loop */
 const struct controller *const *controllers_all(void);
 

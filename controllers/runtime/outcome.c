@@ -1,6 +1,10 @@
 /* What most reconciles answer with, in one line each. */
 #include "controllers/runtime/controller.h"
 
+#include "openapi/merge.h"
+
+#include <assert.h>
+
 static struct write *add(struct outcome *out, struct client_call call)
 {
     struct write w = {.call = call};
@@ -45,6 +49,17 @@ struct write *outcome_patch(struct outcome *out, const struct object *o, const c
     return w;
 }
 
+struct write *outcome_modify(struct outcome *out, const struct object *o, const char *subresource, struct value *patch)
+{
+    struct value *body;
+    struct err err = ERR_INIT;
+    int rc = merge_patch_apply(out->arena, object_value(out->arena, o), patch, &body, &err);
+    assert(rc == 0); /* a patch of our own making is an object */
+    struct write *w = outcome_update(out, o, subresource, body);
+    w->accept = 1u << -ERR_NOT_FOUND;
+    return w;
+}
+
 struct write *outcome_delete(struct outcome *out, const struct object *o)
 {
     struct client_call call = about(o, VERB_DELETE, NULL);
@@ -62,6 +77,12 @@ void outcome_event(struct outcome *out, const struct object *object, const char 
     struct reconcile_event e = {object, type, reason, arena_vprintf(out->arena, fmt, ap)};
     va_end(ap);
     ARENA_PUSH(out->arena, out->events, out->n_events, out->cap_events, e);
+}
+
+void outcome_want_live(struct outcome *out, const struct resource *r, struct str namespace_, struct str name)
+{
+    struct fact_wanted wanted = {.kind = FACT_LIVE_GET, .resource = r, .namespace_ = namespace_, .name = name};
+    ARENA_PUSH(out->arena, out->wanted, out->n_wanted, out->cap_wanted, wanted);
 }
 
 void outcome_fail(struct outcome *out, const char *fmt, ...)

@@ -26,12 +26,12 @@ struct running {
     struct client *client;
     struct view view;
     struct queue queue;
-    struct feed_listener listeners[WATCHES_MAX];
-    struct watch_at {
+    struct watch_at { /* one per watch */
+        struct feed_listener listener;
         struct running *running;
         int which;
-    } at[WATCHES_MAX];
-    struct job *jobs; /* reconciles whose writes are under way, or that wait for the feeds */
+    } *at;
+    struct job *jobs; /* reconciles under way: writes not answered yet, or not seen by the feeds */
     bool turn_posted;
 };
 
@@ -42,6 +42,7 @@ struct controllers {
     struct running *running;
     size_t n;
     bool stopped;
+    const struct controllers_settings *settings;
     size_t n_posted;       /* posts under way that point here */
 };
 
@@ -55,8 +56,7 @@ struct job {
     size_t pending;        /* answers awaited */
     int fact_rounds;
     bool failed, waiting;
-    struct feed *wait_feeds[WATCHES_MAX];
-    int64_t wait_revisions[WATCHES_MAX];
+    int64_t *wait_revisions; /* by watch, 0 = none */
     struct job *next, **link;
 };
 
@@ -76,11 +76,9 @@ static void end_job(struct job *job)
     struct running *r = job->running;
     const struct outcome *o = &job->outcome;
     struct queue_item *item = job->item;
-    if (job->link) {
-        *job->link = job->next;
-        if (job->next)
-            job->next->link = job->link;
-    }
+    *job->link = job->next;
+    if (job->next)
+        job->next->link = job->link;
     int64_t after_ms = o->requeue_at_ms ? o->requeue_at_ms - clock_wall_ms() : 0;
     if (o->requeue_at_ms && !job->failed)
         queue_add_after(&r->queue, str_from(item->namespace_), str_from(item->name), after_ms > 1 ? after_ms : 1);
@@ -92,7 +90,7 @@ static void end_job(struct job *job)
 static bool caught_up(const struct job *job)
 {
     for (int i = 0; i < job->running->view.n; i++) {
-        if (job->wait_feeds[i] && feed_revision(job->wait_feeds[i]) < job->wait_revisions[i])
+        if (job->wait_revisions[i] && feed_revision(job->running->view.feeds[i]) < job->wait_revisions[i])
             return false;
     }
     return true;
@@ -100,18 +98,9 @@ static bool caught_up(const struct job *job)
 
 static void settle_job(struct job *job)
 {
-    if (caught_up(job)) {
+    job->waiting = true;
+    if (caught_up(job))
         end_job(job);
-        return;
-    }
-    if (!job->waiting) {
-        job->waiting = true;
-        job->next = job->running->jobs;
-        if (job->next)
-            job->next->link = &job->next;
-        job->link = &job->running->jobs;
-        job->running->jobs = job;
-    }
 }
 
 static void on_progress(void *arg)
@@ -119,7 +108,8 @@ static void on_progress(void *arg)
     struct running *r = ((struct watch_at *)arg)->running;
     for (struct job *job = r->jobs, *next; job; job = next) {
         next = job->next;
-        settle_job(job);
+        if (job->waiting)
+            settle_job(job);
     }
     take_turn(r);
 }
@@ -132,7 +122,6 @@ static void note_written(struct job *job, const struct resource *resource, int64
         struct feed *f = job->running->view.feeds[i];
         if (feed_resource(f) != resource)
             continue;
-        job->wait_feeds[i] = f;
         if (revision > job->wait_revisions[i])
             job->wait_revisions[i] = revision;
     }
@@ -152,7 +141,7 @@ static void on_written(void *arg, const struct client_answer *answer)
     const struct client_call *call = &expected->write->call;
     record(job->running, answer->rc < 0 ? &expected->write->on_failure : &expected->write->on_success,
            answer->rc < 0 && answer->err ? answer->err->message : "");
-    if (answer->rc == 0 && answer->object && call->verb != VERB_DELETE)
+    if (answer->rc == 0 && answer->object)
         note_written(job, answer->object->resource, answer->object->revision);
     if (answer->rc < 0 && !(expected->write->accept & 1u << -answer->rc)) {
         job->failed = true;
@@ -270,6 +259,13 @@ static void turn(void *arg)
         job->running = r;
         job->item = item;
         job->arena = arena_create(0);
+        job->facts.settings = all->settings;
+        job->link = &r->jobs;
+        job->next = r->jobs;
+        if (job->next)
+            job->next->link = &job->next;
+        r->jobs = job;
+        job->wait_revisions = ARENA_ARRAY(job->arena, int64_t, (size_t)r->view.n + 1);
         run_job(job);
     }
     take_turn(r);
@@ -299,9 +295,13 @@ static void on_change(void *arg, const struct object *old, const struct object *
 {
     struct watch_at *at = arg;
     struct running *r = at->running;
-    const struct controller_watch *watch = &r->controller->watches[at->which];
-    if (watch->keys)
-        watch->keys(&r->view, old, now, add_key, r);
+    const struct controller *c = r->controller;
+    bool declared = at->which < WATCHES_MAX && c->watches[at->which].resource;
+    void (*keys)(const struct view *, const struct object *, const struct object *,
+                 void (*)(void *, struct str, struct str), void *) =
+        declared ? c->watches[at->which].keys : c->keys_of_any;
+    if (keys)
+        keys(&r->view, old, now, add_key, r);
     else
         add_key(r, now ? now->namespace_ : old->namespace_, now ? now->name : old->name);
     on_progress(at);
@@ -309,22 +309,46 @@ static void on_change(void *arg, const struct object *old, const struct object *
 
 /* ---- life ---- */
 
-static struct feed *find_feed(struct controllers *c, const struct controller_watch *watch, struct err *err)
+static struct feed *find_feed(struct controllers *c, const struct resource *resource)
 {
     char name[256];
-    int n = snprintf(name, sizeof name, "%s/%s", watch->group, watch->resource);
+    int n = snprintf(name, sizeof name, STR_FMT "/" STR_FMT, STR_ARG(resource->group), STR_ARG(resource->name));
     struct str key = {name, (size_t)n};
     struct feed *f = map_get(&c->feeds, key);
-    if (f)
-        return f;
-    const struct resource *resource = resource_find(str_from(watch->group), str_from(watch->resource));
-    if (!resource) {
-        err_set(err, ERR_INTERNAL, "no resource %s in group %s", watch->resource, watch->group);
-        return NULL;
+    if (!f) {
+        f = feed_create(c->reader, resource);
+        map_put(&c->feeds, key, f);
     }
-    f = feed_create(c->reader, resource);
-    map_put(&c->feeds, key, f);
     return f;
+}
+
+static bool watched_already(const struct running *r, const struct resource *resource)
+{
+    for (int i = 0; i < r->view.n; i++) {
+        if (feed_resource(r->view.feeds[i]) == resource)
+            return true;
+    }
+    return false;
+}
+
+static void watch_one(struct controllers *c, struct running *r, const struct resource *resource)
+{
+    int which = r->view.n++;
+    r->view.feeds[which] = find_feed(c, resource);
+    r->at[which] = (struct watch_at){.running = r, .which = which};
+    r->at[which].listener = (struct feed_listener){.on_change = on_change, .on_progress = on_progress, .arg = &r->at[which]};
+    feed_listen(r->view.feeds[which], &r->at[which].listener);
+}
+
+static void watch_rest(struct controllers *c, struct running *r)
+{
+    size_t n;
+    const struct resource *const *all = resources_builtin(&n);
+    for (size_t i = 0; i < n; i++) {
+        bool stored = all[i]->storage_prefix.len && (!all[i]->stored_as || all[i]->stored_as == all[i]);
+        if (stored && resource_storage_version(all[i])->verbs & VERB_WATCH && !watched_already(r, all[i]))
+            watch_one(c, r, all[i]);
+    }
 }
 
 static int start_one(struct controllers *c, struct api_server *server, struct running *r,
@@ -332,29 +356,37 @@ static int start_one(struct controllers *c, struct api_server *server, struct ru
 {
     static const char *const groups[] = {"system:serviceaccounts", "system:serviceaccounts:kube-system",
                                          "system:authenticated", NULL};
+    size_t most = WATCHES_MAX, n_builtin;
+    resources_builtin(&n_builtin);
+    most += controller->keys_of_any ? n_builtin : 0;
     r->all = c;
     r->controller = controller;
     r->client = client_create_local(server, c->loop, controller->user, groups);
+    r->view.feeds = calloc(most, sizeof *r->view.feeds);
+    r->at = calloc(most, sizeof *r->at);
+    assert(r->view.feeds && r->at);
     queue_init(&r->queue, c->loop, on_ready, r);
     for (int i = 0; i < WATCHES_MAX && controller->watches[i].resource; i++) {
-        struct feed *f = find_feed(c, &controller->watches[i], err);
-        if (!f)
-            return err_context(err, "controller %s", controller->name);
-        r->view.feeds[r->view.n++] = f;
-        r->at[i] = (struct watch_at){r, i};
-        r->listeners[i] = (struct feed_listener){.on_change = on_change, .on_progress = on_progress, .arg = &r->at[i]};
-        feed_listen(f, &r->listeners[i]);
+        const struct controller_watch *watch = &controller->watches[i];
+        const struct resource *resource = resource_find(str_from(watch->group), str_from(watch->resource));
+        if (!resource)
+            return err_set(err, ERR_INTERNAL, "controller %s: no resource %s in group %s", controller->name, watch->resource,
+                           watch->group);
+        watch_one(c, r, resource);
     }
+    if (controller->keys_of_any)
+        watch_rest(c, r);
     return 0;
 }
 
-int controllers_start(struct api_server *server, struct loop *loop, const struct controller *const *list,
-                      struct controllers **ret, struct err *err)
+int controllers_start(struct api_server *server, struct loop *loop, const struct controllers_settings *settings,
+                      const struct controller *const *list, struct controllers **ret, struct err *err)
 {
     static const char *const groups[] = {"system:masters", NULL};
     struct controllers *c = calloc(1, sizeof *c);
     assert(c);
     c->loop = loop;
+    c->settings = settings;
     c->reader = client_create_local(server, loop, "system:kube-controller-manager", groups);
     size_t n = 0;
     while (list[n])
@@ -377,6 +409,10 @@ static void controllers_release(struct controllers *c)
 {
     if (c->n_posted)
         return;
+    for (size_t i = 0; i < c->n; i++) {
+        free(c->running[i].view.feeds);
+        free(c->running[i].at);
+    }
     free(c->running);
     free(c);
 }

@@ -5,7 +5,17 @@
 static struct object_tree *tree_of(const struct view *v, int which)
 {
     assert(which >= 0 && which < v->n);
-    return v->feeds[which] ? feed_tree(v->feeds[which]) : v->trees[which];
+    return v->feeds ? feed_tree(v->feeds[which]) : v->trees[which];
+}
+
+int view_len(const struct view *v)
+{
+    return v->n;
+}
+
+const struct resource *view_resource(const struct view *v, int which)
+{
+    return v->feeds ? feed_resource(v->feeds[which]) : v->resources[which];
 }
 
 const struct object *view_find(const struct view *v, int which, struct str namespace_, struct str name)
@@ -64,14 +74,14 @@ size_t view_list(const struct view *v, struct arena *a, int which, struct str na
 
 size_t view_owned(const struct view *v, struct arena *a, int which, struct str uid, const struct object ***ret)
 {
-    if (v->feeds[which])
+    if (v->feeds)
         return feed_owned(v->feeds[which], a, uid, ret);
     return scan(v, a, which, STR(""), has_owner, NULL, uid, ret);
 }
 
 size_t view_orphans(const struct view *v, struct arena *a, int which, struct str namespace_, const struct object ***ret)
 {
-    if (v->feeds[which])
+    if (v->feeds)
         return feed_orphans(v->feeds[which], a, namespace_, ret);
     return scan(v, a, which, namespace_, has_no_owner, NULL, STR_NULL, ret);
 }
@@ -79,7 +89,7 @@ size_t view_orphans(const struct view *v, struct arena *a, int which, struct str
 size_t view_by_field(const struct view *v, struct arena *a, int which, const char *field, struct str value,
                      const struct object ***ret)
 {
-    if (v->feeds[which])
+    if (v->feeds)
         return feed_by_field(v->feeds[which], a, field, value, ret);
     return scan(v, a, which, STR(""), has_field, field, value, ret);
 }

@@ -7,12 +7,16 @@
 #include "controllers/runtime/controller.h"
 #include "controllers/runtime/feed.h"
 
-#define WATCHES_MAX 8
+#define WATCHES_MAX 8 /* of the declared ones */
 
 struct view {
-    struct feed *feeds[WATCHES_MAX];
-    struct object_tree *trees[WATCHES_MAX]; /* tests: instead of feeds */
+    struct feed **feeds;        /* NULL: trees instead */
+    struct object_tree **trees; /* tests */
+    const struct resource **resources; /* of the trees */
     int n;
 };
+
+/* A view of plain objects given as JSON texts (complete with apiVersion and kind), for the watches of `c`, in the arena. */
+struct view *view_from_objects(struct arena *a, const struct controller *c, const char *const *objects, size_t n);
 
 #endif
