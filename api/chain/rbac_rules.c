@@ -120,13 +120,21 @@ static struct rbac_rules *rules_new(void)
     return r;
 }
 
-/* Nodes get what they need without a binding that an administrator could lose: upstream's node authorizer is not a
- * binding either. */
+/* Nodes, and agents that join with a bootstrap token, get what they need without a binding that an administrator could
+ * lose: upstream's node authorizer is not a binding either. */
 static void grant_nodes(struct rbac_rules *r)
 {
-    const struct role *node = map_get(&r->roles, STR("C/system:node"));
-    if (node)
-        grant_add(r, STR("g:system:nodes"), (struct grant){.role = node});
+    static const struct {
+        struct str subject, role;
+    } grants[] = {
+        {{"g:system:nodes", 14}, {"C/system:node", 13}},
+        {{"g:system:bootstrappers", 22}, {"C/system:node-bootstrapper", 26}},
+    };
+    for (size_t i = 0; i < sizeof grants / sizeof *grants; i++) {
+        const struct role *role = map_get(&r->roles, grants[i].role);
+        if (role)
+            grant_add(r, grants[i].subject, (struct grant){.role = role});
+    }
 }
 
 static void add(struct rbac_rules *r, int kind, const struct value *v)

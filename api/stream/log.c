@@ -32,12 +32,11 @@ static int check_numbers(struct chain_request *c, struct problems *p, struct err
         problems_add(p, PROBLEM_FORBIDDEN, STR(""), NULL, "at most one of `sinceTime` or `sinceSeconds` may be specified");
     if (!p->len)
         return 0;
-    struct str text = problems_text(p);
-    problems_err(p, err);
-    err->problems = p;
-    err_set(err, ERR_INVALID, "PodLogOptions \"" STR_FMT "\" is invalid: " STR_FMT, STR_ARG(c->req.name), STR_ARG(text));
-    err->problems = p;
-    return ERR_INVALID;
+    struct api_details *d = ARENA_NEW(a, struct api_details);
+    d->name = c->req.name;
+    d->kind = STR("PodLogOptions");
+    c->req.details = d;
+    return problems_err(p, err);
 }
 
 static struct str log_path(struct chain_request *c, struct str container)
