@@ -33,7 +33,7 @@ static const char *base_name(const char *path)
 
 int main(int argc, char **argv)
 {
-    if (argc > 0 && strcmp(base_name(argv[0]), "skiff-cni") == 0)
+    if (argc > 0 && (strcmp(base_name(argv[0]), "skiff-cni") == 0 || strcmp(base_name(argv[0]), "loopback") == 0))
         return cni_main();
     if (argc < 2) {
         print_usage(stderr);

@@ -204,6 +204,30 @@ static int check(struct cni *c)
     return rc < 0 ? fail(c, CNI_FAILED, err.message) : 0;
 }
 
+/* The runtime runs a plugin named "loopback" for every sandbox before the configured ones. */
+static int loopback(struct cni *c)
+{
+    struct err err = ERR_INIT;
+    struct rtnl *pod = NULL;
+    int netns_fd, rc;
+    if (strcmp(c->command, "ADD") != 0)
+        return 0; /* the link goes with its namespace */
+    netns_fd = c->netns ? open(c->netns, O_RDONLY | O_CLOEXEC) : -1;
+    if (netns_fd < 0)
+        return fail(c, CNI_BAD_ENVIRONMENT, "CNI_NETNS cannot be opened");
+    rc = rtnl_open_at(netns_fd, &pod, &err);
+    close(netns_fd);
+    if (rc == 0)
+        rc = rtnl_link_up(pod, "lo", &err);
+    rtnl_close(pod);
+    if (rc < 0)
+        return fail(c, CNI_FAILED, err.message);
+    printf("{\"cniVersion\":\"%s\",\"interfaces\":[{\"name\":\"lo\",\"mac\":\"00:00:00:00:00:00\",\"sandbox\":\"%s\"}],"
+           "\"ips\":[{%s\"interface\":0,\"address\":\"127.0.0.1/8\"}],\"dns\":{}}\n",
+           c->version, c->netns, c->version[0] == '0' ? "\"version\":\"4\"," : "");
+    return 0;
+}
+
 static int run(struct cni *c)
 {
     c->command = getenv("CNI_COMMAND");
@@ -219,6 +243,8 @@ static int run(struct cni *c)
         return print_version(c);
     if (strcmp(c->command, "STATUS") == 0 || strcmp(c->command, "GC") == 0)
         return 0;
+    if (strcmp(text_of(c, "type", ""), CNI_LOOPBACK) == 0)
+        return loopback(c);
     if ((rc = check_parameters(c)))
         return rc;
     if (strcmp(c->command, "ADD") == 0)
@@ -246,11 +272,14 @@ int cni_write_config(const struct cni_config *config, struct err *err)
     mkdir(path, 0755);
     snprintf(path, sizeof path, "%s/net.d", config->dir);
     mkdir(path, 0755);
-    snprintf(path, sizeof path, "%s/bin/" CNI_PROGRAM, config->dir);
-    snprintf(part, sizeof part, "%s.part", path);
-    unlink(part);
-    if (symlink(config->program, part) != 0 || rename(part, path) != 0)
-        return err_set_errno(err, ERR_IO, errno, "install %s", path);
+    static const char *const names[] = {CNI_PROGRAM, CNI_LOOPBACK};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        snprintf(path, sizeof path, "%s/bin/%s", config->dir, names[i]);
+        snprintf(part, sizeof part, "%s.part", path);
+        unlink(part);
+        if (symlink(config->program, part) != 0 || rename(part, path) != 0)
+            return err_set_errno(err, ERR_IO, errno, "install %s", path);
+    }
     int n = snprintf(text, sizeof text,
                      "{\"cniVersion\":\"1.0.0\",\"name\":\"skiff\",\"plugins\":[{\"type\":\"" CNI_PROGRAM
                      "\",\"bridge\":\"" CNI_BRIDGE "\",\"subnet\":\"%s\",\"dataDir\":\"%s\",\"mtu\":%d}]}\n",

@@ -13,6 +13,7 @@
 #include "base/err.h"
 
 #define CNI_PROGRAM "skiff-cni"
+#define CNI_LOOPBACK "loopback" /* containerd asks for a plugin of this name too */
 #define CNI_BRIDGE "skiff-pods"
 
 /* The plugin's main: command and parameters come from the environment and standard input. Answers the exit code. */

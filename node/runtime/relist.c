@@ -262,6 +262,8 @@ static void fill_container(struct entry_container *c, const Runtime__V1__Contain
     set_text(&c->o.reason, st->reason);
     set_text(&c->o.message, st->message);
     set_text(&c->o.log_path, st->log_path);
+    if (st->image && st->image->image && st->image->image[0])
+        set_text(&c->o.image, st->image->image);
     set_text(&c->o.image_id, st->image_id && st->image_id[0] ? st->image_id : st->image_ref);
     if (st->image_ref && st->image_ref[0])
         set_text(&c->o.image_id, st->image_ref);
