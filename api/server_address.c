@@ -35,11 +35,12 @@ static void add_either(struct server_names *n, const char *text)
         add(&n->dns, &n->n_dns, text);
 }
 
-/* The host of "host:port" or "[host]:port"; empty for ":port" and the wildcards. */
+/* The host of "host:port" or "[host]:port", of the first one in a list; empty for ":port" and the wildcards. */
 static void listen_host(const char *listen, char *ret, size_t cap)
 {
-    const char *colon = strrchr(listen, ':');
-    size_t len = colon ? (size_t)(colon - listen) : strlen(listen);
+    size_t all = strcspn(listen, ",");
+    const char *colon = memrchr(listen, ':', all);
+    size_t len = colon ? (size_t)(colon - listen) : all;
     if (len >= 2 && listen[0] == '[') {
         listen++;
         len -= 2;

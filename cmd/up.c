@@ -428,6 +428,7 @@ static int bring_up(struct up *u, const char *name, const char *data_dir, bool s
            u->cluster.n_nodes == 1 ? "" : "s");
     if ((rc = start_missing(u, err)) < 0)
         return rc;
+    u->fresh = false; /* from here on it stays, for people to look into */
     snprintf(kubeconfig, sizeof kubeconfig, "%s/server/admin.kubeconfig", u->cluster.data_dir);
     cluster_context(&u->cluster, context);
     if ((rc = user_kubeconfig_merge(u->kubeconfig, kubeconfig, context, err)) < 0 ||

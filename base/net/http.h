@@ -55,7 +55,7 @@ struct http_exchange {
 typedef void http_handler(void *arg, struct http_exchange *ex);
 
 struct http_server_options {
-    const char *listen;       /* "127.0.0.1:6443", "[::]:6443", "unix:/path" */
+    const char *listen;       /* "127.0.0.1:6443", "[::]:6443", "unix:/path"; several separated by commas */
     struct tls_context *tls;  /* NULL = clear text (HTTP/1.1, and HTTP/2 with prior knowledge) */
     struct loop **loops;
     size_t n_loops;

@@ -139,13 +139,21 @@ struct http_worker {
     char in[HTTP_READ_SIZE];
 };
 
+#define HTTP_LISTENERS_MAX 8
+struct http_listener {
+    struct http_server *server;
+    int fd;
+    char *unix_path;
+    uv_poll_t poll;
+    struct timer pause;
+};
+
 struct http_server {
     struct http_server_options opt;
     struct http_worker **workers;
-    int listen_fd, port;
-    char *unix_path;
-    uv_poll_t accept_poll;
-    struct timer accept_pause;
+    struct http_listener listeners[HTTP_LISTENERS_MAX];
+    size_t n_listeners, listeners_left; /* left: still closing */
+    int port;
     atomic_uint workers_left;
     int64_t grace_ms;
     void (*stopped)(void *arg);

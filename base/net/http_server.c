@@ -163,26 +163,27 @@ static void on_accept(uv_poll_t *poll, int status, int events);
 
 static void on_accept_again(void *arg)
 {
-    struct http_server *s = arg;
-    uv_poll_start(&s->accept_poll, UV_READABLE, on_accept);
+    struct http_listener *l = arg;
+    uv_poll_start(&l->poll, UV_READABLE, on_accept);
 }
 
 static void on_accept(uv_poll_t *poll, int status, int events)
 {
-    struct http_server *s = poll->data;
+    struct http_listener *l = poll->data;
+    struct http_server *s = l->server;
     (void)status, (void)events;
     for (int i = 0; i < 64; i++) {
         struct sockaddr_storage sa = {0};
         socklen_t len = sizeof sa;
-        int fd = accept4(s->listen_fd, (struct sockaddr *)&sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int fd = accept4(l->fd, (struct sockaddr *)&sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
             deal(s, fd, &sa);
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
             return;
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
             log_warn("http", "accept: %s", strerror(errno));
-            uv_poll_stop(&s->accept_poll);
-            timer_start(&s->accept_pause, s->opt.loops[0], 200, on_accept_again, s);
+            uv_poll_stop(&l->poll);
+            timer_start(&l->pause, s->opt.loops[0], 200, on_accept_again, l);
             return;
         }
     }
@@ -191,14 +192,25 @@ static void on_accept(uv_poll_t *poll, int status, int events)
 static void accept_open(void *arg)
 {
     struct http_server *s = arg;
-    if (uv_poll_init(loop_uv(s->opt.loops[0]), &s->accept_poll, s->listen_fd))
-        abort();
-    s->accept_poll.data = s;
     s->accepting = true;
-    uv_poll_start(&s->accept_poll, UV_READABLE, on_accept);
+    for (size_t i = 0; i < s->n_listeners; i++) {
+        struct http_listener *l = &s->listeners[i];
+        if (uv_poll_init(loop_uv(s->opt.loops[0]), &l->poll, l->fd))
+            abort();
+        l->poll.data = l;
+        uv_poll_start(&l->poll, UV_READABLE, on_accept);
+    }
 }
 
 /* ---- listening ---- */
+
+static void add_listener(struct http_server *s, int fd, const char *unix_path)
+{
+    struct http_listener *l = &s->listeners[s->n_listeners++];
+    l->server = s;
+    l->fd = fd;
+    l->unix_path = unix_path ? mem_strdup(unix_path) : NULL;
+}
 
 static int listen_unix(struct http_server *s, const char *path, struct err *err)
 {
@@ -220,8 +232,7 @@ static int listen_unix(struct http_server *s, const char *path, struct err *err)
         close(fd);
         return err_set_errno(err, ERR_IO, errnum, "listen on %s", path);
     }
-    s->unix_path = mem_strdup(path);
-    s->listen_fd = fd;
+    add_listener(s, fd, path);
     return 0;
 }
 
@@ -251,15 +262,47 @@ static int listen_tcp(struct http_server *s, const char *address, struct err *er
     if (rc) {
         int errnum = errno;
         close(fd);
+        if (errnum == EADDRINUSE)
+            return err_set(err, ERR_BUSY, "port %s on %s is in use by another process: stop it or choose another port",
+                           colon + 1, host[0] ? host : "any address");
         return err_set_errno(err, ERR_IO, errnum, "listen on %s", address);
     }
     struct sockaddr_storage sa;
     socklen_t sa_len = sizeof sa;
     getsockname(fd, (struct sockaddr *)&sa, &sa_len);
-    s->port = ntohs(sa.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&sa)->sin6_port
-                                             : ((struct sockaddr_in *)&sa)->sin_port);
-    s->listen_fd = fd;
+    if (s->n_listeners == 0)
+        s->port = ntohs(sa.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&sa)->sin6_port
+                                                 : ((struct sockaddr_in *)&sa)->sin_port);
+    add_listener(s, fd, NULL);
     return 0;
+}
+
+static void close_listeners(struct http_server *s)
+{
+    for (size_t i = 0; i < s->n_listeners; i++) {
+        close(s->listeners[i].fd);
+        if (s->listeners[i].unix_path)
+            unlink(s->listeners[i].unix_path);
+    }
+}
+
+/* Every address of the comma-separated list, or none. */
+static int listen_all(struct http_server *s, const char *list, struct err *err)
+{
+    struct str rest = str_from(list), one;
+    int rc = 0;
+    while (rc == 0 && str_split(&rest, ',', &one)) {
+        char address[300];
+        if (one.len >= sizeof address || s->n_listeners == HTTP_LISTENERS_MAX)
+            rc = err_set(err, ERR_INVALID, "listen on %s: at most %d addresses", list, HTTP_LISTENERS_MAX);
+        else {
+            snprintf(address, sizeof address, STR_FMT, STR_ARG(one));
+            rc = !strncmp(address, "unix:", 5) ? listen_unix(s, address + 5, err) : listen_tcp(s, address, err);
+        }
+    }
+    if (rc < 0)
+        close_listeners(s);
+    return rc;
 }
 
 int http_server_create(const struct http_server_options *opt, struct http_server **ret, struct err *err)
@@ -267,9 +310,10 @@ int http_server_create(const struct http_server_options *opt, struct http_server
     assert(opt->n_loops > 0 && opt->handler);
     struct http_server *s = MEM_NEW(struct http_server);
     s->opt = *opt;
-    int rc = !strncmp(opt->listen, "unix:", 5) ? listen_unix(s, opt->listen + 5, err)
-                                              : listen_tcp(s, opt->listen, err);
+    int rc = listen_all(s, opt->listen, err);
     if (rc < 0) {
+        for (size_t i = 0; i < s->n_listeners; i++)
+            free(s->listeners[i].unix_path);
         free(s);
         return rc;
     }
@@ -356,7 +400,9 @@ static void worker_stop(void *arg)
 
 static void on_listener_closed(uv_handle_t *handle)
 {
-    struct http_server *s = handle->data;
+    struct http_server *s = ((struct http_listener *)handle->data)->server;
+    if (--s->listeners_left)
+        return;
     for (size_t i = 0; i < s->opt.n_loops; i++)
         loop_post(s->workers[i]->loop, worker_stop, s->workers[i]);
 }
@@ -367,12 +413,13 @@ static void server_stop(void *arg)
     if (!s->accepting)
         return;
     s->accepting = false;
-    timer_stop(&s->accept_pause);
-    uv_poll_stop(&s->accept_poll);
-    close(s->listen_fd);
-    if (s->unix_path)
-        unlink(s->unix_path);
-    uv_close((uv_handle_t *)&s->accept_poll, on_listener_closed);
+    s->listeners_left = s->n_listeners;
+    for (size_t i = 0; i < s->n_listeners; i++) {
+        timer_stop(&s->listeners[i].pause);
+        uv_poll_stop(&s->listeners[i].poll);
+        uv_close((uv_handle_t *)&s->listeners[i].poll, on_listener_closed);
+    }
+    close_listeners(s);
 }
 
 void http_server_stop(struct http_server *s, int64_t grace_ms, void (*done)(void *arg), void *arg)
@@ -397,6 +444,7 @@ void http_server_destroy(struct http_server *s)
     }
     free(s->workers);
     free(s->opt.loops);
-    free(s->unix_path);
+    for (size_t i = 0; i < s->n_listeners; i++)
+        free(s->listeners[i].unix_path);
     free(s);
 }
