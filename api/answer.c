@@ -48,14 +48,15 @@ static struct str warning_header(struct arena *a, struct str text)
 
 static size_t make_headers(struct api_request *req, const char *content_type, int retry_after_s, struct http_header **ret)
 {
-    struct http_header *h = arena_alloc(req->arena, sizeof *h * (req->n_warnings + 3));
+    struct http_header *h = arena_alloc(req->arena, sizeof *h * (req->n_warnings + 4));
     size_t n = 0;
     h[n++] = (struct http_header){STR("content-type"), str_from(content_type)};
     h[n++] = (struct http_header){STR("cache-control"), STR("no-cache, private")};
+    if (req->audit_id.len)
+        h[n++] = (struct http_header){STR("audit-id"), req->audit_id};
     if (retry_after_s)
         h[n++] = (struct http_header){STR("retry-after"), arena_printf(req->arena, "%d", retry_after_s)};
     for (size_t i = 0; i < req->n_warnings; i++) {
-        h = n + 1 > req->n_warnings + 3 ? arena_grow(req->arena, h, sizeof *h * n, sizeof *h * (n + 1)) : h;
         h[n++] = (struct http_header){STR("warning"), warning_header(req->arena, req->warnings[i])};
     }
     *ret = h;

@@ -77,6 +77,7 @@ struct api_request {
     const struct value *body_value; /* … or a tree from the in-process client; at most one is set */
     enum patch_type patch_type;
     struct str user_agent;
+    struct str audit_id; /* names the request in its answer's Audit-Id and in an audit log; STR_NULL in-process */
 
     enum api_format format;
     struct str table_version; /* "v1" or "v1beta1" for API_TABLE and API_METADATA */

@@ -12,6 +12,7 @@
 #include "openapi/protobuf.h"
 
 #include <stdio.h>
+#include <sys/random.h>
 
 static struct metric *requests, *latency, *answer_sizes;
 
@@ -100,9 +101,10 @@ void chain_answer_text(struct chain_request *c, int status, const char *content_
 {
     const struct http_header headers[] = {{STR("content-type"), str_from(content_type)},
                                           {STR("x-content-type-options"), STR("nosniff")},
+                                          {STR("audit-id"), c->req.audit_id},
                                           {STR("cache-control"), STR("no-cache, private")}};
     struct slice body = slice_copy(text.p, text.len);
-    chain_respond(c, status, headers, 3, &body, 1);
+    chain_respond(c, status, headers, 4, &body, 1);
 }
 
 void chain_answer_not_found(struct chain_request *c)
@@ -114,11 +116,12 @@ void chain_answer_json(struct chain_request *c, int status, const char *content_
                        const struct http_header *headers, size_t n_headers)
 {
     struct arena *a = c->req.arena;
-    struct http_header *all = ARENA_ARRAY(a, struct http_header, n_headers + 2);
+    struct http_header *all = ARENA_ARRAY(a, struct http_header, n_headers + 3);
     all[0] = (struct http_header){STR("content-type"), str_from(content_type)};
     all[1] = (struct http_header){STR("cache-control"), STR("no-cache, private")};
+    all[2] = (struct http_header){STR("audit-id"), c->req.audit_id};
     if (n_headers)
-        memcpy(all + 2, headers, n_headers * sizeof *headers);
+        memcpy(all + 3, headers, n_headers * sizeof *headers);
     struct err ignored = ERR_INIT;
     struct json_options plain = {0};
     struct value *v;
@@ -131,7 +134,7 @@ void chain_answer_json(struct chain_request *c, int status, const char *content_
     if (!out.len || out.p[out.len - 1] != '\n')
         buf_add_char(&out, '\n');
     struct slice body = slice_take(out.p, out.len);
-    chain_respond(c, status, all, n_headers + 2, &body, 1);
+    chain_respond(c, status, all, n_headers + 3, &body, 1);
 }
 
 static void too_many(struct chain_request *c)
@@ -349,6 +352,32 @@ static int authorize(struct chain_request *c, struct err *err)
     return 0;
 }
 
+/* A random UUID from a generator of the thread's own: it has to be unique, not secret. */
+static struct str audit_id_new(struct arena *a)
+{
+    static _Thread_local uint64_t state;
+    static const char hex[] = "0123456789abcdef";
+    uint64_t word[2];
+    char *p = arena_alloc(a, 37);
+    if (!state && getrandom(&state, sizeof state, 0) != sizeof state)
+        state = (uint64_t)clock_wall_us();
+    for (int i = 0; i < 2; i++) { /* splitmix64 */
+        uint64_t z = (state += 0x9e3779b97f4a7c15u);
+        z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+        z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+        word[i] = z ^ z >> 31;
+    }
+    for (int i = 0, n = 0; i < 36; i++) {
+        bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+        p[i] = dash ? '-' : hex[word[n / 16] >> 4 * (n % 16) & 15];
+        n += !dash;
+    }
+    p[14] = '4';
+    p[19] = hex[8 | (word[0] & 3)];
+    p[36] = 0;
+    return (struct str){p, 36};
+}
+
 static struct chain_request *start(struct api_server *server, struct http_exchange *ex)
 {
     struct arena *a = arena_create(0);
@@ -358,6 +387,8 @@ static struct chain_request *start(struct api_server *server, struct http_exchan
     c->req.options = api_options_default();
     c->req.options.pretty = wants_pretty(ex);
     c->req.user_agent = arena_str(a, http_header_get(ex, "user-agent"));
+    struct str audit_id = http_header_get(ex, "audit-id");
+    c->req.audit_id = audit_id.len && audit_id.len <= 64 ? arena_str(a, audit_id) : audit_id_new(a);
     c->method = arena_str(a, ex->method);
     c->raw_path = arena_str(a, ex->path);
     c->query = arena_str(a, ex->query);
