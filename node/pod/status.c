@@ -379,7 +379,7 @@ static void addresses(struct building *b, struct value *v)
     } else if (sandbox && sandbox->ready) {
         ips[0] = sandbox->ips[0];
         ips[1] = sandbox->ips[1];
-    } else if (b->in->ended) { /* what it had stays */
+    } else if (b->in->ended || b->in->input->terminating) { /* what it had stays */
         ips[0] = arena_str(b->a, value_path_str(b->in->current, "podIP")).p;
         ips[0] = ips[0] ? ips[0] : "";
     }
