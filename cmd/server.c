@@ -1,4 +1,5 @@
 /* skiff server: the control plane: API server, controllers and scheduler in one process. */
+#include "api/bootstrap.h"
 #include "api/server.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -8,6 +9,7 @@
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
@@ -20,6 +22,47 @@ static bool listed(const char *list, const char *word)
             return true;
         list += n + (list[n] == ',');
     }
+    return false;
+}
+
+static bool is_range(const char *cidr)
+{
+    char address[64];
+    struct err ignored = ERR_INIT;
+    const char *slash = strchr(cidr, '/');
+    int bits = slash && slash[1] ? atoi(slash + 1) : -1;
+    return bits > 0 && bits <= 128 && bootstrap_cidr_address(cidr, 1, address, sizeof address, &ignored) == 0;
+}
+
+static bool is_listen(const char *list)
+{
+    while (*list) {
+        size_t n = strcspn(list, ",");
+        const char *colon = memrchr(list, ':', n);
+        char *end;
+        if (!colon || colon == list + n - 1)
+            return false;
+        long port = strtol(colon + 1, &end, 10);
+        if (end != list + n || port < 0 || port > 65535)
+            return false;
+        list += n + (list[n] == ',');
+    }
+    return true;
+}
+
+/* What is wrong with the values, in words that say what would be right. */
+static bool values_fit(const struct api_server_options *opt)
+{
+    if (strcmp(opt->store, "rocksdb") != 0 && strcmp(opt->store, "memory") != 0)
+        command_fail(&command_server, "--store %s: use rocksdb or memory", opt->store);
+    else if (!is_listen(opt->listen))
+        command_fail(&command_server, "--listen %s: use ADDRESS:PORT, for example 127.0.0.1:6443", opt->listen);
+    else if (!is_range(opt->service_cidr))
+        command_fail(&command_server, "--service-cidr %s: use a range of addresses such as 10.96.0.0/16", opt->service_cidr);
+    else if (!is_range(opt->pod_cidr))
+        command_fail(&command_server, "--pod-cidr %s: use a range of addresses such as 10.244.0.0/16", opt->pod_cidr);
+    else
+        return true;
     return false;
 }
 
@@ -105,17 +148,19 @@ static int run(int argc, char **argv)
          .help = "addresses of Services (10.96.0.0/16)"},
         {.name = "pod-cidr", .kind = OPTION_STRING, .value = &opt.pod_cidr, .argument = "CIDR",
          .help = "addresses of pods, a /24 for each node (10.244.0.0/16)"},
-        {.name = "tls-san", .kind = OPTION_STRING, .value = &opt.tls_san, .argument = "NAME,…",
-         .help = "more names and addresses for the server's certificate"},
+        {.name = "tls-san", .kind = OPTION_STRING, .value = &opt.tls_san, .argument = "NAMES",
+         .help = "more names and addresses for the certificate, by commas"},
         {.name = "advertise-address", .kind = OPTION_STRING, .value = &opt.advertise_address, .argument = "ADDR",
          .help = "where pods and nodes reach this server"},
-        {.name = "disable-admission", .kind = OPTION_STRING, .value = &opt.disable_admission, .argument = "PLUGIN,…",
-         .help = "admission plugins to leave out"},
+        {.name = "disable-admission", .kind = OPTION_STRING, .value = &opt.disable_admission, .argument = "PLUGINS",
+         .help = "admission plugins to leave out, by commas"},
         {.name = "verbose", .kind = OPTION_BOOL, .value = &verbose, .help = "log more"},
         {0},
     };
     if (options_parse(&command_server, specs, argc, argv, 0, &n, &exit_code) < 0)
         return exit_code;
+    if (!values_fit(&opt))
+        return 2;
     if (verbose)
         log_set_level(LOG_DEBUG);
     prepare_process();
