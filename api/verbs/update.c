@@ -16,8 +16,10 @@ static int check_identity(struct write *w, struct value *metadata, struct err *e
 {
     struct api_request *req = w->req;
     struct str name = value_str(value_getz(metadata, "name")), ns = value_str(value_getz(metadata, "namespace"));
-    if (!name.len && !req->body_value && req->verb == VERB_UPDATE)
-        return err_set(err, ERR_BAD_REQUEST, "name must be provided");
+    if (!name.len && req->exchange && req->verb == VERB_UPDATE && !req->subresource)
+        return err_set(err, ERR_BAD_REQUEST,
+                       "the name of the object (" STR_FMT " based on URL) was undeterminable: name must be provided",
+                       STR_ARG(req->name));
     if (name.len && !str_eq(name, req->name))
         return err_set(err, ERR_BAD_REQUEST,
                        "the name of the object (" STR_FMT ") does not match the name on the URL (" STR_FMT ")", STR_ARG(name),
