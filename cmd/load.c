@@ -23,6 +23,7 @@ static int load_everywhere(const struct cluster *c, const char *file)
             continue;
         }
         char *argv[] = {"ctr", "-a", socket, "-n", "k8s.io", "images", "import", "--digests=false", (char *)file, NULL};
+        fflush(stdout); /* or each child would print it again */
         children[i] = fork();
         if (children[i] == 0) {
             if (!freopen("/dev/null", "w", stdout))

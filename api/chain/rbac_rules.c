@@ -128,6 +128,7 @@ static void grant_nodes(struct rbac_rules *r)
         struct str subject, role;
     } grants[] = {
         {{"g:system:nodes", 14}, {"C/system:node", 13}},
+        {{"g:system:nodes", 14}, {"C/system:node-proxier", 21}}, /* the agent is the service proxy too */
         {{"g:system:bootstrappers", 22}, {"C/system:node-bootstrapper", 26}},
     };
     for (size_t i = 0; i < sizeof grants / sizeof *grants; i++) {
