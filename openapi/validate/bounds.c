@@ -19,6 +19,17 @@ static bool in_values(const struct schema_field *f, struct str s)
     return false;
 }
 
+/* Upstream lists most enumerations sorted, as the tables do; these it lists in its own order. */
+static void bad_value(struct check *c, at_path at, const struct schema_field *f, const struct value *v)
+{
+    if (str_eqz(f->name, "restartPolicy") && in_values(f, STR("OnFailure")))
+        bad_unsupported(c, at, v, "Always,OnFailure,Never");
+    else if (str_eqz(f->name, "dnsPolicy"))
+        bad_unsupported(c, at, v, "ClusterFirstWithHostNet,ClusterFirst,Default,None");
+    else
+        problems_add_unsupported(c->p, field_path_text(c->a, at), v, f->values);
+}
+
 static void out_of_range(struct check *c, at_path at, const struct schema_field *f, const struct value *v)
 {
     bool low = f->flags & FIELD_HAS_MIN, high = f->flags & FIELD_HAS_MAX;
@@ -51,7 +62,7 @@ static void check_scalar(struct check *c, at_path at, const struct schema_field 
     if (v->kind != VALUE_STRING || v->string.len == 0)
         return;
     if (f->values && !in_values(f, v->string)) {
-        problems_add_unsupported(c->p, field_path_text(c->a, at), v, f->values);
+        bad_value(c, at, f, v);
         return;
     }
     if (f->flags & FIELD_HAS_MAX && f->shape == SHAPE_SINGLE && v->string.len > (size_t)f->max)

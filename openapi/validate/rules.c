@@ -3,9 +3,19 @@
 #include "openapi/meta/quantity.h"
 #include "openapi/meta/selector.h"
 
+/* The tables and a kind's own rules may both miss a field: one problem, with the longer text. */
 void bad_required(struct check *c, at_path at, const char *detail)
 {
-    problems_add(c->p, PROBLEM_REQUIRED, field_path_text(c->a, at), NULL, "%s", detail);
+    struct str field = field_path_text(c->a, at);
+    for (size_t i = 0; i < c->p->len; i++) {
+        struct problem *p = &c->p->items[i];
+        if (p->type != PROBLEM_REQUIRED || !str_eq(p->field, field))
+            continue;
+        if (*detail)
+            p->message = arena_printf(c->a, "Required value: %s", detail);
+        return;
+    }
+    problems_add(c->p, PROBLEM_REQUIRED, field, NULL, "%s", detail);
 }
 
 void bad_invalid(struct check *c, at_path at, const struct value *bad, const char *fmt, ...)
