@@ -102,6 +102,19 @@ static void carry_ports(struct arena *a, struct value *v, const struct value *ol
     }
 }
 
+static bool is_external(const struct value *v)
+{
+    return is_type(v, "NodePort") || is_type(v, "LoadBalancer");
+}
+
+/* A field that only the old type had goes with it when the author left it as it was. */
+static void drop_with_type(struct value *spec, const struct value *was, const char *member)
+{
+    const struct value *v = value_getz(spec, member);
+    if (v && value_getz(was, member) && value_equal(v, value_getz(was, member)))
+        value_removez(spec, member);
+}
+
 /* What the server gave stays unless the author says otherwise; what the new type has no use for goes. */
 static void prepare_update(struct registry_call *c, struct value *v, const struct value *old)
 {
@@ -130,6 +143,12 @@ static void prepare_update(struct registry_call *c, struct value *v, const struc
     if (!needs_health_port(v) && needs_health_port(old) &&
         value_path_int(spec, "healthCheckNodePort", 0) == value_path_int(was, "healthCheckNodePort", 0))
         value_removez(spec, "healthCheckNodePort");
+    if (is_external(old) && !is_external(v))
+        drop_with_type(spec, was, "externalTrafficPolicy");
+    if (is_type(old, "LoadBalancer") && !is_type(v, "LoadBalancer")) {
+        drop_with_type(spec, was, "allocateLoadBalancerNodePorts");
+        drop_with_type(spec, was, "loadBalancerClass");
+    }
     carry_ports(a, v, old);
     normalize_ips(a, spec);
     default_families(a, v);
