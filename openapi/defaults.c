@@ -108,6 +108,18 @@ static bool wants_default(const struct schema_message *m, const struct schema_fi
     return v->kind == VALUE_INT && v->integer == 0 && zero_is_absent(m) && f->type != FIELD_MESSAGE;
 }
 
+/* Parts that Go holds as plain structs are there even when nobody wrote them: their defaults apply too. */
+static void make_always(struct arena *a, const struct schema_message *m, struct value *obj)
+{
+    for (size_t i = 0; i < m->n_fields; i++) {
+        const struct schema_field *f = &m->fields[i];
+        const struct value *at = value_get(obj, f->name);
+        if (f->flags & FIELD_ALWAYS && f->type == FIELD_MESSAGE && f->shape == SHAPE_SINGLE &&
+            (!at || at->kind == VALUE_NULL))
+            value_set(a, obj, f->name, value_map(a));
+    }
+}
+
 static void walk(struct defaulting *d, const struct schema_message *m, struct value *v);
 
 static void walk_field(struct defaulting *d, const struct schema_field *f, struct value *v)
@@ -128,6 +140,7 @@ static void walk(struct defaulting *d, const struct schema_message *m, struct va
     if (v->kind != VALUE_MAP || !m)
         return;
     struct defaulting outer = *d;
+    make_always(d->a, m, v);
     bool skip_own = m == &schema_batch_v1_job_spec && d->in_cron_job;
     for (size_t i = 0; i < m->n_fields && !skip_own; i++) {
         const struct schema_field *f = &m->fields[i];
@@ -145,25 +158,12 @@ static void walk(struct defaulting *d, const struct schema_message *m, struct va
     *d = outer;
 }
 
-/* Parts that Go holds as plain structs are there even when nobody wrote them: their defaults apply too. */
-static void make_always(struct arena *a, const struct schema_message *m, struct value *obj)
-{
-    for (size_t i = 0; i < m->n_fields; i++) {
-        const struct schema_field *f = &m->fields[i];
-        const struct value *at = value_get(obj, f->name);
-        if (f->flags & FIELD_ALWAYS && f->type == FIELD_MESSAGE && f->shape == SHAPE_SINGLE &&
-            (!at || at->kind == VALUE_NULL))
-            value_set(a, obj, f->name, value_map(a));
-    }
-}
-
 void defaults_apply_message(struct arena *a, const struct schema_message *m, struct value *v)
 {
     struct defaulting d = {.a = a};
     if (!m || v->kind != VALUE_MAP)
         return;
     pthread_once(&rules_once, rules_make);
-    make_always(a, m, v);
     walk(&d, m, v);
     normalize(a, m, v);
 }
