@@ -46,7 +46,8 @@ static struct str warning_header(struct arena *a, struct str text)
     return (struct str){p, n};
 }
 
-static size_t make_headers(struct api_request *req, const char *content_type, int retry_after_s, struct http_header **ret)
+static size_t make_headers(struct api_request *req, const char *content_type, int retry_after_s,
+                           struct http_header **ret)
 {
     struct http_header *h = arena_alloc(req->arena, sizeof *h * (req->n_warnings + 4));
     size_t n = 0;
@@ -141,7 +142,8 @@ void api_answer_object(struct api_request *req, int status, const struct object 
         object_head(&head, o, true);
         struct str tail = object_tail(o);
         object_get(o);
-        struct slice pieces[] = {slice_take(head.p, head.len), {tail.p, tail.len, (struct ref *)&o->ref}, {newline, 1, NULL}};
+        struct slice pieces[] = {
+            slice_take(head.p, head.len), {tail.p, tail.len, (struct ref *)&o->ref}, {newline, 1, NULL}};
         respond(req, status, answer_content_type(req), 0, pieces, 3);
         return;
     }
@@ -183,5 +185,6 @@ void api_answer_err(struct api_request *req, const struct err *err)
     }
     struct err full = *err;
     snprintf(full.message, sizeof full.message, STR_FMT, STR_ARG(value_str(value_getz(v, "message"))));
-    deliver(req, status, &(struct client_answer){.rc = err->code < 0 ? (int)err->code : ERR_INTERNAL, .err = &full, .value = v});
+    deliver(req, status,
+            &(struct client_answer){.rc = err->code < 0 ? (int)err->code : ERR_INTERNAL, .err = &full, .value = v});
 }

@@ -17,7 +17,8 @@ const char *answer_content_type(const struct api_request *req);
 
 /* The object as a tree in the version asked for. */
 struct value *answer_value(struct api_request *req, const struct object *o, struct err *err);
-/* One object as text: in the version asked for, or PartialObjectMetadata; of a Table, one row. `revision` 0 = its own. */
+/* One object as text: in the version asked for, or PartialObjectMetadata; of a Table, one row. `revision` 0 = its own.
+ */
 int answer_item(struct api_request *req, struct buf *out, const struct object *o, bool with_type, int64_t revision,
                 struct err *err);
 /* What stands before the items of a list, up to and with the opening bracket, and the first members of a Table. */

@@ -80,7 +80,8 @@ static void partial_metadata(struct api_request *req, struct buf *out, const str
     buf_addz(out, "}}");
 }
 
-static int table_row(struct api_request *req, struct buf *out, const struct object *o, int64_t revision, struct err *err)
+static int table_row(struct api_request *req, struct buf *out, const struct object *o, int64_t revision,
+                     struct err *err)
 {
     struct arena *a = req->arena;
     struct value *v = object_value(a, o);
@@ -120,7 +121,9 @@ int answer_item(struct api_request *req, struct buf *out, const struct object *o
             object_head(out, o, with_type);
         } else {
             struct str version = api_request_version(req);
-            buf_printf(out, "{\"kind\":\"" STR_FMT "\",\"apiVersion\":\"" STR_FMT "\",\"metadata\":{\"resourceVersion\":\"%lld\",",
+            buf_printf(out,
+                       "{\"kind\":\"" STR_FMT "\",\"apiVersion\":\"" STR_FMT
+                       "\",\"metadata\":{\"resourceVersion\":\"%lld\",",
                        STR_ARG(req->resource->kind), STR_ARG(version), (long long)revision);
         }
         buf_add_str(out, object_tail(o));
@@ -157,7 +160,8 @@ static void table_definitions(struct api_request *req, struct buf *out)
     buf_addz(out, ",\"rows\":[");
 }
 
-void answer_list_head(struct api_request *req, struct buf *out, int64_t revision, struct str continue_, int64_t remaining)
+void answer_list_head(struct api_request *req, struct buf *out, int64_t revision, struct str continue_,
+                      int64_t remaining)
 {
     if (req->format == API_TABLE || req->format == API_METADATA)
         buf_printf(out, "{\"kind\":\"%s\",\"apiVersion\":\"meta.k8s.io/" STR_FMT "\",",

@@ -77,12 +77,16 @@ static struct value *parse(const char *json)
     return v;
 }
 
-static void call(enum verb verb, const char *group, const char *resource, const char *sub, const char *ns, const char *name,
-                 const char *body)
+static void call(enum verb verb, const char *group, const char *resource, const char *sub, const char *ns,
+                 const char *name, const char *body)
 {
-    struct client_call c = {.verb = verb, .resource = resource_find(str_from(group), str_from(resource)),
-                            .subresource = str_from(sub), .namespace_ = str_from(ns), .name = str_from(name),
-                            .grace_period_s = -1, .patch_type = PATCH_TYPE_MERGE};
+    struct client_call c = {.verb = verb,
+                            .resource = resource_find(str_from(group), str_from(resource)),
+                            .subresource = str_from(sub),
+                            .namespace_ = str_from(ns),
+                            .name = str_from(name),
+                            .grace_period_s = -1,
+                            .patch_type = PATCH_TYPE_MERGE};
     assert_non_null(c.resource);
     if (body)
         c.body = parse(body);
@@ -149,10 +153,10 @@ static int teardown(void **state)
 }
 
 #define POD(name) "{'metadata':{'name':'" name "'},'spec':{'containers':[{'name':'c','image':'i'}]}}"
-#define BOUND(name)                                                                                                    \
-    "{'metadata':{'name':'" name "'},'spec':{'nodeName':'n1','containers':[{'name':'c','image':'i'}]}}"
-#define DEPLOYMENT(name)                                                                                               \
-    "{'metadata':{'name':'" name "'},'spec':{'replicas':2,'selector':{'matchLabels':{'a':'b'}},'template':{'metadata':" \
+#define BOUND(name) "{'metadata':{'name':'" name "'},'spec':{'nodeName':'n1','containers':[{'name':'c','image':'i'}]}}"
+#define DEPLOYMENT(name)                                                                   \
+    "{'metadata':{'name':'" name                                                           \
+    "'},'spec':{'replicas':2,'selector':{'matchLabels':{'a':'b'}},'template':{'metadata':" \
     "{'labels':{'a':'b'}},'spec':{'containers':[{'name':'c','image':'i'}]}}}}"
 
 /* ---- statuses and their sentences ---- */
@@ -167,31 +171,36 @@ static void test_messages(void **state)
         const char *message;
     } rows[] = {
         {VERB_GET, "", "pods", NULL, "default", "no", NULL, ERR_NOT_FOUND, "pods \"no\" not found"},
-        {VERB_GET, "apps", "deployments", NULL, "default", "no", NULL, ERR_NOT_FOUND, "deployments.apps \"no\" not found"},
+        {VERB_GET, "apps", "deployments", NULL, "default", "no", NULL, ERR_NOT_FOUND,
+         "deployments.apps \"no\" not found"},
         {VERB_DELETE, "", "pods", NULL, "default", "no", NULL, ERR_NOT_FOUND, "pods \"no\" not found"},
         {VERB_PATCH, "", "pods", NULL, "default", "no", "{}", ERR_NOT_FOUND, "pods \"no\" not found"},
         {VERB_CREATE, "", "pods", NULL, "nowhere", NULL, POD("x"), ERR_NOT_FOUND, "namespaces \"nowhere\" not found"},
         {VERB_CREATE, "", "namespaces", NULL, NULL, NULL, "{'metadata':{'name':'default'}}", ERR_ALREADY_EXISTS,
          "namespaces \"default\" already exists"},
-        {VERB_CREATE, "", "configmaps", NULL, "default", NULL, "{'metadata':{'name':'a','namespace':'b'}}", ERR_BAD_REQUEST,
-         "the namespace of the provided object does not match the namespace sent on the request"},
+        {VERB_CREATE, "", "configmaps", NULL, "default", NULL, "{'metadata':{'name':'a','namespace':'b'}}",
+         ERR_BAD_REQUEST, "the namespace of the provided object does not match the namespace sent on the request"},
         {VERB_UPDATE, "", "configmaps", NULL, "default", "a", "{'metadata':{'name':'b'}}", ERR_NOT_FOUND,
          "configmaps \"a\" not found"},
-        {VERB_CREATE, "", "configmaps", NULL, "default", NULL, "{'kind':'Secret','metadata':{'name':'a'}}", ERR_BAD_REQUEST,
-         "Secret in version \"v1\" cannot be handled as a ConfigMap: converting (v1.Secret) to (v1.ConfigMap): unknown conversion"},
-        {VERB_CREATE, "", "configmaps", NULL, "default", NULL, "{'apiVersion':'v2','metadata':{'name':'a'}}", ERR_BAD_REQUEST,
-         "the API version in the data (v2) does not match the expected API version (v1)"},
-        {VERB_CREATE, "", "configmaps", NULL, "default", NULL, "{'metadata':{'name':'a','resourceVersion':'1'}}", ERR_INTERNAL,
-         "resourceVersion should not be set on objects to be created"},
+        {VERB_CREATE, "", "configmaps", NULL, "default", NULL, "{'kind':'Secret','metadata':{'name':'a'}}",
+         ERR_BAD_REQUEST,
+         "Secret in version \"v1\" cannot be handled as a ConfigMap: converting (v1.Secret) to (v1.ConfigMap): unknown "
+         "conversion"},
+        {VERB_CREATE, "", "configmaps", NULL, "default", NULL, "{'apiVersion':'v2','metadata':{'name':'a'}}",
+         ERR_BAD_REQUEST, "the API version in the data (v2) does not match the expected API version (v1)"},
+        {VERB_CREATE, "", "configmaps", NULL, "default", NULL, "{'metadata':{'name':'a','resourceVersion':'1'}}",
+         ERR_INTERNAL, "resourceVersion should not be set on objects to be created"},
         {VERB_CREATE, "", "pods", NULL, "default", NULL,
-         "{'metadata':{'name':'x'},'spec':{'serviceAccountName':'foo','containers':[{'name':'c','image':'i'}]}}", ERR_FORBIDDEN,
+         "{'metadata':{'name':'x'},'spec':{'serviceAccountName':'foo','containers':[{'name':'c','image':'i'}]}}",
+         ERR_FORBIDDEN,
          "pods \"x\" is forbidden: error looking up service account default/foo: serviceaccount \"foo\" not found"},
         {VERB_CREATE, "", "pods", NULL, "default", NULL,
-         "{'metadata':{'name':'x'},'spec':{'priorityClassName':'foo','containers':[{'name':'c','image':'i'}]}}", ERR_FORBIDDEN,
-         "pods \"x\" is forbidden: no PriorityClass with name foo was found"},
+         "{'metadata':{'name':'x'},'spec':{'priorityClassName':'foo','containers':[{'name':'c','image':'i'}]}}",
+         ERR_FORBIDDEN, "pods \"x\" is forbidden: no PriorityClass with name foo was found"},
         {VERB_DELETE, "", "namespaces", NULL, NULL, "default", NULL, ERR_FORBIDDEN,
          "namespaces \"default\" is forbidden: this namespace may not be deleted"},
-        {VERB_GET, "apps", "deployments", "scale", "default", "no", NULL, ERR_NOT_FOUND, "deployments.apps \"no\" not found"},
+        {VERB_GET, "apps", "deployments", "scale", "default", "no", NULL, ERR_NOT_FOUND,
+         "deployments.apps \"no\" not found"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         call(rows[i].verb, rows[i].group, rows[i].resource, rows[i].sub, rows[i].ns, rows[i].name, rows[i].body);
@@ -246,10 +255,12 @@ static void test_update(void **state)
     assert_true(got.revision > first);
     assert_true(str_eq(uid, value_path_str(got.object, "metadata.uid")));
     char body[200];
-    snprintf(body, sizeof body, "{'metadata':{'name':'a','resourceVersion':'%lld'},'data':{'k':'3'}}", (long long)first);
+    snprintf(body, sizeof body, "{'metadata':{'name':'a','resourceVersion':'%lld'},'data':{'k':'3'}}",
+             (long long)first);
     call(VERB_UPDATE, "", "configmaps", NULL, "default", "a", body);
-    expect_err(ERR_CONFLICT, "Operation cannot be fulfilled on configmaps \"a\": the object has been modified; please apply "
-                             "your changes to the latest version and try again");
+    expect_err(ERR_CONFLICT,
+               "Operation cannot be fulfilled on configmaps \"a\": the object has been modified; please apply "
+               "your changes to the latest version and try again");
     call(VERB_UPDATE, "", "configmaps", NULL, "default", "a", "{'metadata':{'name':'b'}}");
     expect_err(ERR_BAD_REQUEST, "the name of the object (b) does not match the name on the URL (a)");
     call(VERB_PATCH, "", "configmaps", NULL, "default", "a", "{'data':{'k':null,'n':'4'}}");
@@ -267,7 +278,8 @@ static void test_generation_and_status(void **state)
     call(VERB_PATCH, "apps", "deployments", NULL, "default", "d", "{'spec':{'replicas':3},'status':{'replicas':9}}");
     assert_int_equal(value_path_int(got.object, "metadata.generation", 0), 2);
     assert_int_equal(value_path_int(got.object, "status.replicas", 0), 0);
-    call(VERB_PATCH, "apps", "deployments", "status", "default", "d", "{'spec':{'replicas':7},'status':{'replicas':9}}");
+    call(VERB_PATCH, "apps", "deployments", "status", "default", "d",
+         "{'spec':{'replicas':7},'status':{'replicas':9}}");
     assert_int_equal(got.rc, 0);
     assert_int_equal(value_path_int(got.object, "spec.replicas", 0), 3);
     assert_int_equal(value_path_int(got.object, "status.replicas", 0), 9);
@@ -318,8 +330,11 @@ static void test_graceful_delete(void **state)
     assert_int_equal(value_path_int(got.object, "metadata.generation", -1), 2);
     call(VERB_DELETE, "", "pods", NULL, "default", "bound", NULL);
     assert_int_equal(value_path_int(got.object, "metadata.deletionGracePeriodSeconds", -1), 30);
-    struct client_call now = {.verb = VERB_DELETE, .resource = resource_find(STR(""), STR("pods")), .namespace_ = STR("default"),
-                              .name = STR("bound"), .grace_period_s = 0};
+    struct client_call now = {.verb = VERB_DELETE,
+                              .resource = resource_find(STR(""), STR("pods")),
+                              .namespace_ = STR("default"),
+                              .name = STR("bound"),
+                              .grace_period_s = 0};
     send_call(&now);
     assert_int_equal(got.rc, 0);
     call(VERB_GET, "", "pods", NULL, "default", "bound", NULL);
@@ -331,13 +346,18 @@ static void test_delete_preconditions(void **state)
     (void)state;
     create("", "configmaps", "default", "{'metadata':{'name':'a'}}");
     struct str uid = value_path_str(got.object, "metadata.uid");
-    struct client_call c = {.verb = VERB_DELETE, .resource = resource_find(STR(""), STR("configmaps")),
-                            .namespace_ = STR("default"), .name = STR("a"), .grace_period_s = -1, .precondition_uid = STR("x")};
+    struct client_call c = {.verb = VERB_DELETE,
+                            .resource = resource_find(STR(""), STR("configmaps")),
+                            .namespace_ = STR("default"),
+                            .name = STR("a"),
+                            .grace_period_s = -1,
+                            .precondition_uid = STR("x")};
     send_call(&c);
     char want[300];
     snprintf(want, sizeof want,
-             "Operation cannot be fulfilled on configmaps \"a\": Precondition failed: UID in precondition: x, UID in object meta: "
-             STR_FMT, STR_ARG(uid));
+             "Operation cannot be fulfilled on configmaps \"a\": Precondition failed: UID in precondition: x, UID in "
+             "object meta: " STR_FMT,
+             STR_ARG(uid));
     expect_err(ERR_CONFLICT, want);
 }
 
@@ -349,9 +369,11 @@ static void test_namespace_life(void **state)
     call(VERB_DELETE, "", "namespaces", NULL, NULL, "team", NULL);
     expect("status.phase", "Terminating");
     call(VERB_CREATE, "", "configmaps", NULL, "team", NULL, "{'metadata':{'name':'a'}}");
-    expect_err(ERR_FORBIDDEN, "configmaps \"a\" is forbidden: unable to create new content in namespace team because it is being "
-                              "terminated");
-    call(VERB_UPDATE, "", "namespaces", "finalize", NULL, "team", "{'metadata':{'name':'team'},'spec':{'finalizers':[]}}");
+    expect_err(ERR_FORBIDDEN,
+               "configmaps \"a\" is forbidden: unable to create new content in namespace team because it is being "
+               "terminated");
+    call(VERB_UPDATE, "", "namespaces", "finalize", NULL, "team",
+         "{'metadata':{'name':'team'},'spec':{'finalizers':[]}}");
     assert_int_equal(got.rc, 0);
     call(VERB_GET, "", "namespaces", NULL, NULL, "team", NULL);
     assert_int_equal(got.rc, ERR_NOT_FOUND);
@@ -368,18 +390,21 @@ static void test_services(void **state)
     call(VERB_GET, "networking.k8s.io", "ipaddresses", NULL, NULL, "10.96.0.10", NULL);
     expect("spec.parentRef.name", "a");
     call(VERB_CREATE, "", "services", NULL, "default", NULL, SERVICE("b", ",'clusterIP':'10.96.0.10'"));
-    expect_err(ERR_INVALID, "Service \"b\" is invalid: spec.clusterIPs: Invalid value: [\"10.96.0.10\"]: failed to allocate IP "
-                            "10.96.0.10: provided IP is already allocated");
+    expect_err(ERR_INVALID,
+               "Service \"b\" is invalid: spec.clusterIPs: Invalid value: [\"10.96.0.10\"]: failed to allocate IP "
+               "10.96.0.10: provided IP is already allocated");
     create("", "services", "default", SERVICE("n", ",'type':'NodePort'"));
     int64_t port = value_path_int(value_at(value_path(got.object, "spec.ports"), 0), "nodePort", 0);
     assert_true(port >= 30000 && port <= 32767);
     char body[300], want[300];
-    snprintf(body, sizeof body, "{'metadata':{'name':'m'},'spec':{'type':'NodePort','ports':[{'port':80,'nodePort':%lld}]}}",
+    snprintf(body, sizeof body,
+             "{'metadata':{'name':'m'},'spec':{'type':'NodePort','ports':[{'port':80,'nodePort':%lld}]}}",
              (long long)port);
     call(VERB_CREATE, "", "services", NULL, "default", NULL, body);
-    snprintf(want, sizeof want,
-             "Service \"m\" is invalid: spec.ports[0].nodePort: Invalid value: %lld: provided port is already allocated",
-             (long long)port);
+    snprintf(
+        want, sizeof want,
+        "Service \"m\" is invalid: spec.ports[0].nodePort: Invalid value: %lld: provided port is already allocated",
+        (long long)port);
     expect_err(ERR_INVALID, want);
     call(VERB_PATCH, "", "services", NULL, "default", "n", "{'spec':{'type':'ClusterIP'}}");
     assert_int_equal(got.rc, 0);
@@ -398,12 +423,15 @@ static void test_binding(void **state)
 {
     (void)state;
     create("", "pods", "default", POD("p"));
-    call(VERB_CREATE, "", "pods", "binding", "default", "p", "{'metadata':{'name':'p'},'target':{'kind':'Node','name':'n1'}}");
+    call(VERB_CREATE, "", "pods", "binding", "default", "p",
+         "{'metadata':{'name':'p'},'target':{'kind':'Node','name':'n1'}}");
     expect("status", "Success");
     call(VERB_GET, "", "pods", NULL, "default", "p", NULL);
     expect("spec.nodeName", "n1");
-    call(VERB_CREATE, "", "pods", "binding", "default", "p", "{'metadata':{'name':'p'},'target':{'kind':'Node','name':'n2'}}");
-    expect_err(ERR_CONFLICT, "Operation cannot be fulfilled on pods/binding \"p\": pod p is already assigned to node \"n1\"");
+    call(VERB_CREATE, "", "pods", "binding", "default", "p",
+         "{'metadata':{'name':'p'},'target':{'kind':'Node','name':'n2'}}");
+    expect_err(ERR_CONFLICT,
+               "Operation cannot be fulfilled on pods/binding \"p\": pod p is already assigned to node \"n1\"");
 }
 
 static void test_eviction(void **state)
@@ -412,10 +440,12 @@ static void test_eviction(void **state)
     create("policy", "poddisruptionbudgets", "default",
            "{'metadata':{'name':'b'},'spec':{'minAvailable':1,'selector':{'matchLabels':{'a':'b'}}}}");
     call(VERB_PATCH, "policy", "poddisruptionbudgets", "status", "default", "b",
-         "{'status':{'observedGeneration':1,'disruptionsAllowed':0,'currentHealthy':1,'desiredHealthy':1,'expectedPods':1}}");
+         "{'status':{'observedGeneration':1,'disruptionsAllowed':0,'currentHealthy':1,'desiredHealthy':1,'expectedPods'"
+         ":1}}");
     assert_int_equal(got.rc, 0);
-    create("", "pods", "default",
-           "{'metadata':{'name':'p','labels':{'a':'b'}},'spec':{'nodeName':'n','containers':[{'name':'c','image':'i'}]}}");
+    create(
+        "", "pods", "default",
+        "{'metadata':{'name':'p','labels':{'a':'b'}},'spec':{'nodeName':'n','containers':[{'name':'c','image':'i'}]}}");
     call(VERB_PATCH, "", "pods", "status", "default", "p",
          "{'status':{'phase':'Running','conditions':[{'type':'Ready','status':'True'}]}}");
     assert_int_equal(got.rc, 0);
@@ -446,8 +476,11 @@ static void test_lists(void **state)
     c.field_selector = STR("spec.foo=a");
     send_call(&c);
     assert_int_equal(got.rc, ERR_BAD_REQUEST);
-    c = (struct client_call){.verb = VERB_DELETE_COLLECTION, .resource = c.resource, .namespace_ = STR("default"),
-                             .label_selector = STR("x=2"), .grace_period_s = -1};
+    c = (struct client_call){.verb = VERB_DELETE_COLLECTION,
+                             .resource = c.resource,
+                             .namespace_ = STR("default"),
+                             .label_selector = STR("x=2"),
+                             .grace_period_s = -1};
     send_call(&c);
     assert_int_equal(got.rc, 0);
     c = (struct client_call){.verb = VERB_LIST, .resource = c.resource};
@@ -495,17 +528,22 @@ static void test_informer(void **state)
     create("", "configmaps", "default", "{'metadata':{'name':'b','labels':{'x':'2'}}}");
     memset(&seen, 0, sizeof seen);
     seen.want = 1;
-    struct informer *i = client_informer(client, &(struct informer_options){.resource = resource_find(STR(""), STR("configmaps")),
-                                                                            .label_selector = STR("x=1"),
-                                                                            .on_change = on_change,
-                                                                            .on_synced = on_synced});
+    struct informer *i =
+        client_informer(client, &(struct informer_options){.resource = resource_find(STR(""), STR("configmaps")),
+                                                           .label_selector = STR("x=1"),
+                                                           .on_change = on_change,
+                                                           .on_synced = on_synced});
     loop_run(loop);
     assert_int_equal(seen.added, 1);
     assert_true(informer_synced(i));
     seen.want = 2;
-    client_send(client, &(struct client_call){.verb = VERB_PATCH, .resource = resource_find(STR(""), STR("configmaps")),
-                                              .namespace_ = STR("default"), .name = STR("b"), .patch_type = PATCH_TYPE_MERGE,
-                                              .body = parse("{'metadata':{'labels':{'x':'1'}}}")},
+    client_send(client,
+                &(struct client_call){.verb = VERB_PATCH,
+                                      .resource = resource_find(STR(""), STR("configmaps")),
+                                      .namespace_ = STR("default"),
+                                      .name = STR("b"),
+                                      .patch_type = PATCH_TYPE_MERGE,
+                                      .body = parse("{'metadata':{'labels':{'x':'1'}}}")},
                 NULL, NULL);
     loop_run(loop);
     assert_int_equal(seen.added, 2);
@@ -513,8 +551,12 @@ static void test_informer(void **state)
     assert_int_equal(object_tree_len(t), 2);
     object_tree_put(t);
     seen.want = 3;
-    client_send(client, &(struct client_call){.verb = VERB_DELETE, .resource = resource_find(STR(""), STR("configmaps")),
-                                              .namespace_ = STR("default"), .name = STR("a"), .grace_period_s = -1},
+    client_send(client,
+                &(struct client_call){.verb = VERB_DELETE,
+                                      .resource = resource_find(STR(""), STR("configmaps")),
+                                      .namespace_ = STR("default"),
+                                      .name = STR("a"),
+                                      .grace_period_s = -1},
                 NULL, NULL);
     loop_run(loop);
     assert_int_equal(seen.deleted, 1);
@@ -527,10 +569,21 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_messages),     T(test_pod_created),   T(test_generate_name),   T(test_update),
-        T(test_generation_and_status), T(test_delete), T(test_graceful_delete), T(test_delete_preconditions),
-        T(test_namespace_life), T(test_services),    T(test_binding),         T(test_eviction),
-        T(test_lists),        T(test_secret_string_data), T(test_informer),
+        T(test_messages),
+        T(test_pod_created),
+        T(test_generate_name),
+        T(test_update),
+        T(test_generation_and_status),
+        T(test_delete),
+        T(test_graceful_delete),
+        T(test_delete_preconditions),
+        T(test_namespace_life),
+        T(test_services),
+        T(test_binding),
+        T(test_eviction),
+        T(test_lists),
+        T(test_secret_string_data),
+        T(test_informer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

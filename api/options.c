@@ -81,7 +81,8 @@ static void check_list(struct problems *p, const struct api_options *o)
     struct value v = {.kind = VALUE_STRING, .string = match};
     if (o->has_send_initial_events) {
         if (!o->watch)
-            problems_add(p, PROBLEM_FORBIDDEN, STR("sendInitialEvents"), NULL, "sendInitialEvents is forbidden for list");
+            problems_add(p, PROBLEM_FORBIDDEN, STR("sendInitialEvents"), NULL,
+                         "sendInitialEvents is forbidden for list");
         else if (!match.len)
             problems_add(p, PROBLEM_FORBIDDEN, STR("resourceVersionMatch"), NULL,
                          "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
@@ -128,9 +129,9 @@ int api_options_parse(struct arena *a, struct str query, enum verb verb, struct 
 {
     struct api_options o = api_options_default();
     struct problems *p = problems_create(a);
-    const char *kind = verb == VERB_CREATE   ? "CreateOptions"
-                       : verb == VERB_UPDATE ? "UpdateOptions"
-                       : verb == VERB_PATCH  ? "PatchOptions"
+    const char *kind = verb == VERB_CREATE                             ? "CreateOptions"
+                       : verb == VERB_UPDATE                           ? "UpdateOptions"
+                       : verb == VERB_PATCH                            ? "PatchOptions"
                        : verb & (VERB_DELETE | VERB_DELETE_COLLECTION) ? "DeleteOptions"
                                                                        : "ListOptions";
     struct str name, value;

@@ -18,19 +18,24 @@ static void test_refused(void **state)
         {VERB_LIST, "limit=5&labelSelector=a%3Db", 0, ""},
         {VERB_LIST, "limit=x", ERR_BAD_REQUEST, "strconv.ParseInt: parsing \"x\": invalid syntax (limit)"},
         {VERB_LIST, "resourceVersionMatch=Exact", ERR_INVALID,
-         "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless "
+         "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden "
+         "unless "
          "resourceVersion is provided"},
         {VERB_LIST, "resourceVersionMatch=Exact&resourceVersion=0", ERR_INVALID,
-         "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: resourceVersionMatch \"exact\" is forbidden for "
+         "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: resourceVersionMatch \"exact\" is "
+         "forbidden for "
          "resourceVersion \"0\""},
         {VERB_WATCH, "watch=1&resourceVersion=1&resourceVersionMatch=Exact", ERR_INVALID,
-         "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch "
+         "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden "
+         "for watch "
          "unless sendInitialEvents is provided"},
         {VERB_LIST, "sendInitialEvents=true", ERR_INVALID,
-         "ListOptions.meta.k8s.io \"\" is invalid: sendInitialEvents: Forbidden: sendInitialEvents is forbidden for list"},
+         "ListOptions.meta.k8s.io \"\" is invalid: sendInitialEvents: Forbidden: sendInitialEvents is forbidden for "
+         "list"},
         {VERB_CREATE, "fieldValidation=Strict&dryRun=All", 0, ""},
         {VERB_CREATE, "fieldValidation=strict", ERR_INVALID,
-         "CreateOptions.meta.k8s.io \"\" is invalid: fieldValidation: Unsupported value: \"strict\": supported values: \"Ignore\", "
+         "CreateOptions.meta.k8s.io \"\" is invalid: fieldValidation: Unsupported value: \"strict\": supported values: "
+         "\"Ignore\", "
          "\"Warn\", \"Strict\""},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -51,8 +56,8 @@ static void test_values(void **state)
     struct arena *a = arena_create(0);
     struct err err = ERR_INIT;
     struct api_options o;
-    assert_int_equal(api_options_parse(a, STR("watch&timeoutSeconds=3&gracePeriodSeconds=0&fieldSelector=a%3D%C3%A9"), VERB_WATCH,
-                                       &o, &err),
+    assert_int_equal(api_options_parse(a, STR("watch&timeoutSeconds=3&gracePeriodSeconds=0&fieldSelector=a%3D%C3%A9"),
+                                       VERB_WATCH, &o, &err),
                      0);
     assert_true(o.watch);
     assert_int_equal(o.timeout_s, 3);

@@ -1,14 +1,14 @@
 /* request: one API request between the chain (who may ask), the verbs (what happens) and the answer.
  *
- * The HTTP front (api/chain, api/route.c) and the in-process client (api/client/local.c) both build a `struct api_request`
- * and hand it to api_verb_run (api/verbs/). Whoever carries it out ends it with exactly one api_answer_* call, at once or
- * later, always on request->loop. The request and its arena are gone when that call returns.
+ * The HTTP front (api/chain, api/route.c) and the in-process client (api/client/local.c) both build a `struct
+ * api_request` and hand it to api_verb_run (api/verbs/). Whoever carries it out ends it with exactly one api_answer_*
+ * call, at once or later, always on request->loop. The request and its arena are gone when that call returns.
  *
  * Who builds a request owns its memory: `ended` is called once, at the very end of the answer, and frees it. An HTTP
  * request has an arena of its own (not the exchange's: a commit may be in flight when the client leaves), so the names,
- * options and body it holds are copied into that arena. When the exchange closes early the front sets `exchange` to NULL
- * and `gone` to true and calls `on_gone` if the verb set it; the verb still ends with an answer (then nobody reads it),
- * and `ended` runs as usual. Long answers (LIST, WATCH) set `on_drain`, which the front calls from the exchange's.
+ * options and body it holds are copied into that arena. When the exchange closes early the front sets `exchange` to
+ * NULL and `gone` to true and calls `on_gone` if the verb set it; the verb still ends with an answer (then nobody reads
+ * it), and `ended` runs as usual. Long answers (LIST, WATCH) set `on_drain`, which the front calls from the exchange's.
  */
 #ifndef SKIFF_API_REQUEST_H
 #define SKIFF_API_REQUEST_H
@@ -44,7 +44,7 @@ struct api_options { /* query parameters, parsed and checked by api_options_pars
     int64_t grace_period_s;      /* -1 = absent */
     struct str propagation_policy;
     bool orphan_dependents, has_orphan_dependents;
-    struct str include_object;   /* Table: Metadata (default), Object, None */
+    struct str include_object; /* Table: Metadata (default), Object, None */
 };
 
 struct api_cause {
@@ -73,7 +73,7 @@ struct api_request {
     struct str namespace_, name;
     struct api_options options;
 
-    struct str body, content_type; /* bytes from HTTP … */
+    struct str body, content_type;  /* bytes from HTTP … */
     const struct value *body_value; /* … or a tree from the in-process client; at most one is set */
     enum patch_type patch_type;
     struct str user_agent;
@@ -89,7 +89,7 @@ struct api_request {
 
     client_done *done; /* in-process: who gets the answer */
     void *done_arg;
-    void *state;       /* the running verb's own */
+    void *state; /* the running verb's own */
 
     bool gone;                                 /* the HTTP client has left */
     void (*on_gone)(struct api_request *req);  /* set by streaming verbs; may end the request */
@@ -112,7 +112,8 @@ void api_answer_object(struct api_request *req, int status, const struct object 
 void api_answer_value(struct api_request *req, int status, const struct schema_message *schema, const struct value *v);
 void api_answer_err(struct api_request *req, const struct err *err); /* renders a Status */
 /* A body that is already encoded; slices are consumed. HTTP only. */
-void api_answer_bytes(struct api_request *req, int status, const char *content_type, const struct slice *body, size_t n);
+void api_answer_bytes(struct api_request *req, int status, const char *content_type, const struct slice *body,
+                      size_t n);
 void api_warn(struct api_request *req, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* metav1.Status as upstream writes it: reason, details (name, group, kind, uid, causes, retryAfterSeconds), code. */

@@ -1,6 +1,7 @@
-/* How failures look outside: one table from err codes to HTTP statuses and Kubernetes' reasons, and the Status object. */
-#include "api/request.h"
+/* How failures look outside: one table from err codes to HTTP statuses and Kubernetes' reasons, and the Status object.
+ */
 #include "api/status.h"
+#include "api/request.h"
 
 #include "openapi/problems.h"
 
@@ -127,7 +128,8 @@ static struct str message(struct arena *a, const struct api_request *req, const 
                        ? arena_printf(a, STR_FMT "." STR_FMT, STR_ARG(req->details->kind), STR_ARG(req->details->group))
                        : req->details->kind;
         }
-        return arena_printf(a, STR_FMT " \"" STR_FMT "\" is invalid: " STR_FMT, STR_ARG(kind), STR_ARG(name), STR_ARG(m));
+        return arena_printf(a, STR_FMT " \"" STR_FMT "\" is invalid: " STR_FMT, STR_ARG(kind), STR_ARG(name),
+                            STR_ARG(m));
     }
     if (table[-err->code].http == 500 && !str_starts(m, STR("Internal error occurred: ")))
         return arena_printf(a, "Internal error occurred: " STR_FMT, STR_ARG(m));
@@ -223,6 +225,6 @@ int api_err_conflict(const struct api_request *req, struct str name, struct err 
 
 int api_err_modified(const struct api_request *req, struct str name, struct err *err)
 {
-    return api_err_conflict(req, name, err,
-                            "the object has been modified; please apply your changes to the latest version and try again");
+    return api_err_conflict(
+        req, name, err, "the object has been modified; please apply your changes to the latest version and try again");
 }

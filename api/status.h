@@ -1,4 +1,5 @@
-/* status: failures as Kubernetes words them. The verbs compose the sentences with these; api_answer_err renders Status. */
+/* status: failures as Kubernetes words them. The verbs compose the sentences with these; api_answer_err renders Status.
+ */
 #ifndef SKIFF_API_STATUS_H
 #define SKIFF_API_STATUS_H
 

@@ -93,7 +93,8 @@ int protobuf_open(struct str bytes, struct protobuf_envelope *ret, struct err *e
     struct str magic = {"k8s\0", 4};
     *ret = (struct protobuf_envelope){0};
     if (!str_starts(bytes, magic))
-        return err_set(err, ERR_BAD_REQUEST, "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]");
+        return err_set(err, ERR_BAD_REQUEST,
+                       "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]");
     struct reader r = reader_of(str_sub(bytes, 4, bytes.len));
     struct token t;
     int rc;
@@ -117,19 +118,61 @@ int protobuf_open(struct str bytes, struct protobuf_envelope *ret, struct err *e
 
 /* ---- scalars ---- */
 
-/* Fields that are pointers in Go: zero means zero there. Those of one name and two natures are named with their message. */
+/* Fields that are pointers in Go: zero means zero there. Those of one name and two natures are named with their
+ * message. */
 static bool is_pointer(const struct schema_message *m, const struct schema_field *f)
 {
     static const char *const fields[] = {
-        "activeDeadlineSeconds", "allocateLoadBalancerNodePorts", "allowPrivilegeEscalation", "automountServiceAccountToken",
-        "backoffLimit", "backoffLimitPerIndex", "blockOwnerDeletion", "completedIndexes", "completions", "controller",
-        "defaultMode", "deletionGracePeriodSeconds", "enableServiceLinks", "expirationSeconds", "failedJobsHistoryLimit", "fsGroup",
-        "gracePeriodSeconds", "hostUsers", "immutable", "leaseDurationSeconds", "leaseTransitions", "manualSelector",
-        "maxFailedIndexes", "minReplicas", "mode", "optional", "orphanDependents", "parallelism", "partition", "priority",
-        "privileged", "progressDeadlineSeconds", "readOnlyRootFilesystem", "remainingItemCount", "replicas",
-        "revisionHistoryLimit", "runAsGroup", "runAsNonRoot", "runAsUser", "serving", "setHostnameAsFQDN",
-        "shareProcessNamespace", "startingDeadlineSeconds", "storageClassName", "successfulJobsHistoryLimit", "suspend",
-        "terminating", "terminationGracePeriodSeconds", "tolerationSeconds", "ttlSecondsAfterFinished",
+        "activeDeadlineSeconds",
+        "allocateLoadBalancerNodePorts",
+        "allowPrivilegeEscalation",
+        "automountServiceAccountToken",
+        "backoffLimit",
+        "backoffLimitPerIndex",
+        "blockOwnerDeletion",
+        "completedIndexes",
+        "completions",
+        "controller",
+        "defaultMode",
+        "deletionGracePeriodSeconds",
+        "enableServiceLinks",
+        "expirationSeconds",
+        "failedJobsHistoryLimit",
+        "fsGroup",
+        "gracePeriodSeconds",
+        "hostUsers",
+        "immutable",
+        "leaseDurationSeconds",
+        "leaseTransitions",
+        "manualSelector",
+        "maxFailedIndexes",
+        "minReplicas",
+        "mode",
+        "optional",
+        "orphanDependents",
+        "parallelism",
+        "partition",
+        "priority",
+        "privileged",
+        "progressDeadlineSeconds",
+        "readOnlyRootFilesystem",
+        "remainingItemCount",
+        "replicas",
+        "revisionHistoryLimit",
+        "runAsGroup",
+        "runAsNonRoot",
+        "runAsUser",
+        "serving",
+        "setHostnameAsFQDN",
+        "shareProcessNamespace",
+        "startingDeadlineSeconds",
+        "storageClassName",
+        "successfulJobsHistoryLimit",
+        "suspend",
+        "terminating",
+        "terminationGracePeriodSeconds",
+        "tolerationSeconds",
+        "ttlSecondsAfterFinished",
         "volumeAttributesClassName",
     };
     static const char *const named[] = {"EndpointConditions.ready", "ClientIPConfig.timeoutSeconds",
@@ -189,7 +232,8 @@ static int read_small(struct str bytes, int64_t ints[3], struct str *ret_text, s
 }
 
 /* ret NULL: absent */
-static int decode_small(struct arena *a, const struct schema_field *f, struct str bytes, struct value **ret, struct err *err)
+static int decode_small(struct arena *a, const struct schema_field *f, struct str bytes, struct value **ret,
+                        struct err *err)
 {
     int64_t ints[3];
     struct str text;
@@ -217,7 +261,8 @@ static int decode_small(struct arena *a, const struct schema_field *f, struct st
 }
 
 /* RawExtension, FieldsV1, JSON: their text. In maps (extra of users) a list of strings. */
-static int decode_any(struct arena *a, const struct schema_field *f, struct str bytes, struct value **ret, struct err *err)
+static int decode_any(struct arena *a, const struct schema_field *f, struct str bytes, struct value **ret,
+                      struct err *err)
 {
     struct reader r = reader_of(bytes);
     struct token t;
@@ -235,16 +280,18 @@ static int decode_any(struct arena *a, const struct schema_field *f, struct str 
     return rc < 0 ? rc : 0;
 }
 
-static int decode_message(struct arena *a, const struct schema_message *m, uint32_t outer, struct str bytes, struct value *v,
-                          int depth, struct err *err);
+static int decode_message(struct arena *a, const struct schema_message *m, uint32_t outer, struct str bytes,
+                          struct value *v, int depth, struct err *err);
 
-static int decode_item(struct arena *a, const struct schema_field *f, const struct token *t, struct value **ret, int depth,
-                       struct err *err)
+static int decode_item(struct arena *a, const struct schema_field *f, const struct token *t, struct value **ret,
+                       int depth, struct err *err)
 {
-    bool wants_bytes = f->type != FIELD_BOOL && f->type != FIELD_INT32 && f->type != FIELD_INT64 && f->type != FIELD_DOUBLE;
+    bool wants_bytes =
+        f->type != FIELD_BOOL && f->type != FIELD_INT32 && f->type != FIELD_INT64 && f->type != FIELD_DOUBLE;
     *ret = NULL;
     if (wants_bytes != (t->wire == WIRE_BYTES))
-        return err_set(err, ERR_BAD_REQUEST, "proto: wrong wireType = %d for field " STR_FMT, (int)t->wire, STR_ARG(f->name));
+        return err_set(err, ERR_BAD_REQUEST, "proto: wrong wireType = %d for field " STR_FMT, (int)t->wire,
+                       STR_ARG(f->name));
     switch (f->type) {
     case FIELD_BOOL:
         *ret = value_bool(a, t->integer != 0);
@@ -304,7 +351,8 @@ static bool is_zero(const struct value *v)
 }
 
 /* Repeated numbers may come packed. */
-static int decode_packed(struct arena *a, const struct schema_field *f, struct str bytes, struct value *list, struct err *err)
+static int decode_packed(struct arena *a, const struct schema_field *f, struct str bytes, struct value *list,
+                         struct err *err)
 {
     struct reader r = reader_of(bytes);
     while (r.p < r.end) {
@@ -330,13 +378,14 @@ static struct value *ensure(struct arena *a, struct value *v, const struct schem
     return had;
 }
 
-static int decode_field(struct arena *a, const struct schema_message *m, const struct schema_field *f, const struct token *t,
-                        struct value *v, int depth, struct err *err)
+static int decode_field(struct arena *a, const struct schema_message *m, const struct schema_field *f,
+                        const struct token *t, struct value *v, int depth, struct err *err)
 {
     struct value *item;
     if (f->shape == SHAPE_MAP) {
         if (t->wire != WIRE_BYTES)
-            return err_set(err, ERR_BAD_REQUEST, "proto: wrong wireType = %d for field " STR_FMT, (int)t->wire, STR_ARG(f->name));
+            return err_set(err, ERR_BAD_REQUEST, "proto: wrong wireType = %d for field " STR_FMT, (int)t->wire,
+                           STR_ARG(f->name));
         return decode_entry(a, f, t->bytes, ensure(a, v, f), depth, err);
     }
     bool number = f->type == FIELD_INT32 || f->type == FIELD_INT64 || f->type == FIELD_DOUBLE || f->type == FIELD_BOOL;
@@ -353,8 +402,8 @@ static int decode_field(struct arena *a, const struct schema_message *m, const s
 }
 
 /* `outer`: the fields of `m` that lie in the embedded message of that number; 0 = its own. */
-static int decode_message(struct arena *a, const struct schema_message *m, uint32_t outer, struct str bytes, struct value *v,
-                          int depth, struct err *err)
+static int decode_message(struct arena *a, const struct schema_message *m, uint32_t outer, struct str bytes,
+                          struct value *v, int depth, struct err *err)
 {
     struct reader r = reader_of(bytes);
     struct token t;
@@ -383,7 +432,8 @@ static int decode_message(struct arena *a, const struct schema_message *m, uint3
     return rc < 0 ? rc : 0;
 }
 
-int protobuf_decode(struct arena *a, const struct schema_message *m, struct str bytes, struct value **ret, struct err *err)
+int protobuf_decode(struct arena *a, const struct schema_message *m, struct str bytes, struct value **ret,
+                    struct err *err)
 {
     *ret = value_map(a);
     return decode_message(a, m, 0, bytes, *ret, 0, err);

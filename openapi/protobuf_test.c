@@ -8,7 +8,10 @@
 
 #include <cmocka.h>
 
-#define BYTES(s) {s, sizeof(s) - 1}
+#define BYTES(s)         \
+    {                    \
+        s, sizeof(s) - 1 \
+    }
 
 static void test_decode(void **state)
 {
@@ -32,9 +35,10 @@ static void test_decode(void **state)
          "{\"name\":\"v\",\"hostPath\":{\"path\":\"/tmp\"}}"},
         {"io.k8s.api.core.v1.HTTPGetAction", BYTES("\x12\x06\x08\x01\x10\x00\x1a\x00"), "{\"port\":\"\"}"},
         {"io.k8s.api.core.v1.HTTPGetAction", BYTES("\x12\x05\x08\x00\x10\x90\x3f"), "{\"port\":8080}"},
-        {"io.k8s.api.core.v1.ResourceRequirements", BYTES("\x0a\x0d\x0a\x03"
-                                                           "cpu\x12\x06\x0a\x04"
-                                                           "100m"),
+        {"io.k8s.api.core.v1.ResourceRequirements",
+         BYTES("\x0a\x0d\x0a\x03"
+               "cpu\x12\x06\x0a\x04"
+               "100m"),
          "{\"limits\":{\"cpu\":\"100m\"}}"},
         {"io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", BYTES("\x42\x06\x08\x80\xb5\xb3\xc9\x06"),
          "{\"creationTimestamp\":\"2025-12-01T00:00:00Z\"}"},

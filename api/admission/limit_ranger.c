@@ -1,4 +1,5 @@
-/* LimitRanges: requests and limits a pod's author left open are filled in, and what is outside the bounds is refused. */
+/* LimitRanges: requests and limits a pod's author left open are filled in, and what is outside the bounds is refused.
+ */
 #include "api/admission/admission.h"
 
 #include "openapi/meta/quantity.h"
@@ -18,8 +19,8 @@ static void note(struct filled *f, struct str keys, const char *what, bool init,
 {
     if (!keys.len)
         return;
-    f->text = arena_printf(f->arena, STR_FMT "%s" STR_FMT " %s for %scontainer " STR_FMT, STR_ARG(f->text), f->text.len ? "; " : "",
-                           STR_ARG(keys), what, init ? "init " : "", STR_ARG(container));
+    f->text = arena_printf(f->arena, STR_FMT "%s" STR_FMT " %s for %scontainer " STR_FMT, STR_ARG(f->text),
+                           f->text.len ? "; " : "", STR_ARG(keys), what, init ? "init " : "", STR_ARG(container));
 }
 
 static struct str fill(struct arena *a, struct value *container, const char *path, const struct value *defaults)
@@ -42,9 +43,11 @@ static void fill_containers(struct arena *a, struct value *list, const struct va
         struct value *c = value_at(list, i);
         struct str name = value_path_str(c, "name");
         struct str limits = value_len(value_getz(limit, "default"))
-                                ? fill(a, c, "resources.limits", value_getz(limit, "default")) : STR("");
+                                ? fill(a, c, "resources.limits", value_getz(limit, "default"))
+                                : STR("");
         struct str requests = value_len(value_getz(limit, "defaultRequest"))
-                                  ? fill(a, c, "resources.requests", value_getz(limit, "defaultRequest")) : STR("");
+                                  ? fill(a, c, "resources.requests", value_getz(limit, "defaultRequest"))
+                                  : STR("");
         note(f, requests, "request", init, name);
         note(f, limits, "limit", init, name);
     }
@@ -152,14 +155,16 @@ static void check_ratio(struct faults *f, struct str type, const struct value_me
     bool has_request = amount(u->requests, m->key, &request) && quantity_sign(&request) > 0;
     bool has_limit = amount(u->limits, m->key, &limit) && quantity_sign(&limit) > 0;
     if (!has_request || !has_limit) {
-        fault(f, STR_FMT " max limit to request ratio per " STR_FMT " is " STR_FMT ", but no %s is specified or %s is 0", STR_ARG(m->key),
-              STR_ARG(type), STR_ARG(value_str(m->value)), has_request ? "limit" : "request", has_request ? "limit" : "request");
+        fault(f,
+              STR_FMT " max limit to request ratio per " STR_FMT " is " STR_FMT ", but no %s is specified or %s is 0",
+              STR_ARG(m->key), STR_ARG(type), STR_ARG(value_str(m->value)), has_request ? "limit" : "request",
+              has_request ? "limit" : "request");
         return;
     }
     double ratio = (double)quantity_milli_value(&limit) / (double)quantity_milli_value(&request);
     if (ratio > (double)quantity_milli_value(&bound) / 1000)
-        fault(f, STR_FMT " max limit to request ratio per " STR_FMT " is " STR_FMT ", but provided ratio is %f", STR_ARG(m->key),
-              STR_ARG(type), STR_ARG(value_str(m->value)), ratio);
+        fault(f, STR_FMT " max limit to request ratio per " STR_FMT " is " STR_FMT ", but provided ratio is %f",
+              STR_ARG(m->key), STR_ARG(type), STR_ARG(value_str(m->value)), ratio);
 }
 
 static void check_bounds(struct faults *f, const struct value *limit, const struct usage *u)
@@ -243,7 +248,8 @@ static int check(struct admission_call *c, struct err *err)
     }
     if (!f.n)
         return 0;
-    return api_err_forbidden(c->req, c->name, err, "%s" STR_FMT "%s", f.n > 1 ? "[" : "", STR_ARG(f.text), f.n > 1 ? "]" : "");
+    return api_err_forbidden(c->req, c->name, err, "%s" STR_FMT "%s", f.n > 1 ? "[" : "", STR_ARG(f.text),
+                             f.n > 1 ? "]" : "");
 }
 
 const struct admission_plugin admission_limit_ranger = {"LimitRanger", fill_pod, check};

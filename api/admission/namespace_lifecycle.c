@@ -19,11 +19,15 @@ static int terminating(struct admission_call *c, struct err *err)
 {
     struct api_details *d = ARENA_NEW(c->arena, struct api_details);
     struct api_cause *cause = ARENA_NEW(c->arena, struct api_cause);
-    *cause = (struct api_cause){.reason = STR("NamespaceTerminating"),
-                                .message = arena_printf(c->arena, "namespace " STR_FMT " is being terminated", STR_ARG(c->namespace_)),
-                                .field = STR("metadata.namespace")};
-    *d = (struct api_details){.name = c->name, .group = c->req->resource->group, .kind = c->req->resource->name,
-                              .causes = cause, .n_causes = 1};
+    *cause = (struct api_cause){
+        .reason = STR("NamespaceTerminating"),
+        .message = arena_printf(c->arena, "namespace " STR_FMT " is being terminated", STR_ARG(c->namespace_)),
+        .field = STR("metadata.namespace")};
+    *d = (struct api_details){.name = c->name,
+                              .group = c->req->resource->group,
+                              .kind = c->req->resource->name,
+                              .causes = cause,
+                              .n_causes = 1};
     c->req->details = d;
     return api_err_forbidden(c->req, c->name, err,
                              "unable to create new content in namespace " STR_FMT " because it is being terminated",

@@ -35,7 +35,8 @@ static int admit_pod(struct admission_call *c, struct err *err)
     } else {
         const struct object *o = admission_find(c, "scheduling.k8s.io", "priorityclasses", STR(""), name);
         if (!o)
-            return api_err_forbidden(c->req, c->name, err, "no PriorityClass with name " STR_FMT " was found", STR_ARG(name));
+            return api_err_forbidden(c->req, c->name, err, "no PriorityClass with name " STR_FMT " was found",
+                                     STR_ARG(name));
         class_ = object_value(a, o);
     }
     if (class_) {
@@ -45,14 +46,16 @@ static int admit_pod(struct admission_call *c, struct err *err)
     }
     const struct value *given = value_getz(spec, "priority");
     if (value_is(given, VALUE_INT) && given->integer != priority)
-        return api_err_forbidden(c->req, c->name, err,
-                                 "the integer value of priority (%lld) must not be provided in pod spec; priority admission "
-                                 "controller computed %lld from the given PriorityClass name",
-                                 (long long)given->integer, (long long)priority);
+        return api_err_forbidden(
+            c->req, c->name, err,
+            "the integer value of priority (%lld) must not be provided in pod spec; priority admission "
+            "controller computed %lld from the given PriorityClass name",
+            (long long)given->integer, (long long)priority);
     struct str given_policy = value_path_str(spec, "preemptionPolicy");
     if (given_policy.len && !str_eq(given_policy, policy))
         return api_err_forbidden(c->req, c->name, err,
-                                 "the string value of PreemptionPolicy (" STR_FMT ") must not be provided in pod spec; priority "
+                                 "the string value of PreemptionPolicy (" STR_FMT
+                                 ") must not be provided in pod spec; priority "
                                  "admission controller computed " STR_FMT " from the given PriorityClass name",
                                  STR_ARG(given_policy), STR_ARG(policy));
     value_setz(a, spec, "priority", value_int(a, priority));

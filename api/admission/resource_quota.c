@@ -1,5 +1,5 @@
-/* ResourceQuotas: what a namespace may use in all. The share a request takes is added to status.used in the transaction of the
- * request itself: two requests can never spend the same share, and a refused one spends nothing. */
+/* ResourceQuotas: what a namespace may use in all. The share a request takes is added to status.used in the transaction
+ * of the request itself: two requests can never spend the same share, and a refused one spends nothing. */
 #include "api/admission/admission.h"
 
 #include "openapi/meta/quantity.h"
@@ -75,7 +75,8 @@ static void pod_uses(struct uses *u, const struct value *pod)
     }
     for (size_t i = 0, n = u->n; i < n; i++) { /* the short names mean requests */
         struct str name = u->items[i].name;
-        if (str_eqz(name, "requests.cpu") || str_eqz(name, "requests.memory") || str_eqz(name, "requests.ephemeral-storage"))
+        if (str_eqz(name, "requests.cpu") || str_eqz(name, "requests.memory") ||
+            str_eqz(name, "requests.ephemeral-storage"))
             add(u, str_sub(name, 9, name.len), u->items[i].amount);
     }
 }
@@ -94,15 +95,18 @@ static void service_uses(struct uses *u, const struct value *v)
 
 static void claim_uses(struct uses *u, const struct value *v)
 {
-    struct str class_ = value_path_str(v, "spec.storageClassName"), size = value_path_str(v, "spec.resources.requests.storage");
+    struct str class_ = value_path_str(v, "spec.storageClassName"),
+               size = value_path_str(v, "spec.resources.requests.storage");
     add(u, STR("persistentvolumeclaims"), quantity_from_int(1));
     if (size.len)
         add(u, STR("requests.storage"), quantity_from(size));
     if (!class_.len)
         return;
-    add(u, arena_printf(u->arena, STR_FMT ".storageclass.storage.k8s.io/persistentvolumeclaims", STR_ARG(class_)), quantity_from_int(1));
+    add(u, arena_printf(u->arena, STR_FMT ".storageclass.storage.k8s.io/persistentvolumeclaims", STR_ARG(class_)),
+        quantity_from_int(1));
     if (size.len)
-        add(u, arena_printf(u->arena, STR_FMT ".storageclass.storage.k8s.io/requests.storage", STR_ARG(class_)), quantity_from(size));
+        add(u, arena_printf(u->arena, STR_FMT ".storageclass.storage.k8s.io/requests.storage", STR_ARG(class_)),
+            quantity_from(size));
 }
 
 static void object_uses(struct uses *u, const struct resource *r, const struct value *v)
@@ -189,7 +193,8 @@ static void print(struct buf *b, struct arena *a, struct str name, const struct 
     buf_printf(b, "%s" STR_FMT "=" STR_FMT, b->len ? "," : "", STR_ARG(name), STR_ARG(quantity_text(a, q)));
 }
 
-static int spend(struct admission_call *c, const struct object *o, struct value *quota, const struct uses *u, struct err *err)
+static int spend(struct admission_call *c, const struct object *o, struct value *quota, const struct uses *u,
+                 struct err *err)
 {
     struct arena *a = c->arena;
     const struct value *hard = value_path(quota, "status.hard");
@@ -217,9 +222,10 @@ static int spend(struct admission_call *c, const struct object *o, struct value 
         print(&limited, a, u->items[i].name, &limit);
     }
     if (requested.len)
-        rc = api_err_forbidden(c->req, c->name, err,
-                               "exceeded quota: " STR_FMT ", requested: " STR_FMT ", used: " STR_FMT ", limited: " STR_FMT,
-                               STR_ARG(o->name), STR_ARG(buf_str(&requested)), STR_ARG(buf_str(&had)), STR_ARG(buf_str(&limited)));
+        rc = api_err_forbidden(
+            c->req, c->name, err,
+            "exceeded quota: " STR_FMT ", requested: " STR_FMT ", used: " STR_FMT ", limited: " STR_FMT,
+            STR_ARG(o->name), STR_ARG(buf_str(&requested)), STR_ARG(buf_str(&had)), STR_ARG(buf_str(&limited)));
     buf_free(&requested);
     buf_free(&had);
     buf_free(&limited);
@@ -229,7 +235,8 @@ static int spend(struct admission_call *c, const struct object *o, struct value 
 /* A quota on cpu or memory obliges every container to say how much it wants. */
 static int check_stated(struct admission_call *c, const struct object *o, const struct value *hard, struct err *err)
 {
-    static const char *const demanded[] = {"limits.cpu", "limits.memory", "requests.cpu", "requests.memory", "cpu", "memory"};
+    static const char *const demanded[] = {"limits.cpu",      "limits.memory", "requests.cpu",
+                                           "requests.memory", "cpu",           "memory"};
     struct buf missing = {0};
     const struct value *list = value_path(c->object, "spec.containers");
     for (size_t d = 0; d < sizeof demanded / sizeof *demanded; d++) {
@@ -242,7 +249,8 @@ static int check_stated(struct admission_call *c, const struct object *o, const 
         struct buf containers = {0};
         for (size_t i = 0; i < value_len(list); i++)
             if (!value_get(value_path(value_at(list, i), limit ? "resources.limits" : "resources.requests"), key))
-                buf_printf(&containers, "%s" STR_FMT, containers.len ? "," : "", STR_ARG(value_path_str(value_at(list, i), "name")));
+                buf_printf(&containers, "%s" STR_FMT, containers.len ? "," : "",
+                           STR_ARG(value_path_str(value_at(list, i), "name")));
         if (containers.len)
             buf_printf(&missing, "%s" STR_FMT " for: " STR_FMT, missing.len ? "; " : "", STR_ARG(name),
                        STR_ARG(buf_str(&containers)));
@@ -283,7 +291,8 @@ static int check(struct admission_call *c, struct err *err)
     object_tree_iter_init(&it, t, c->namespace_);
     while ((o = object_tree_next(&it))) {
         struct value *quota = object_value(c->arena, o);
-        if (!quota_covers(quota, is_pod, c->object) || (str_eq(o->name, c->name) && admission_is(c, "", "resourcequotas")))
+        if (!quota_covers(quota, is_pod, c->object) ||
+            (str_eq(o->name, c->name) && admission_is(c, "", "resourcequotas")))
             continue;
         int rc = is_pod && c->verb == VERB_CREATE ? check_stated(c, o, value_path(quota, "status.hard"), err) : 0;
         if (rc == 0)

@@ -32,15 +32,17 @@ static struct value *list_of(struct arena *a, struct value *item)
 static struct value *token_volume(struct arena *a, struct str name)
 {
     struct value *sources = value_list(a);
-    value_append(a, sources,
-                 map_of(a, "serviceAccountToken",
-                        map_of(a, "expirationSeconds", value_int(a, TOKEN_EXPIRATION_S), "path", value_stringz(a, "token")), NULL,
-                        NULL));
+    value_append(
+        a, sources,
+        map_of(a, "serviceAccountToken",
+               map_of(a, "expirationSeconds", value_int(a, TOKEN_EXPIRATION_S), "path", value_stringz(a, "token")),
+               NULL, NULL));
     struct value *ca = map_of(a, "key", value_stringz(a, "ca.crt"), "path", value_stringz(a, "ca.crt"));
     value_append(a, sources,
                  map_of(a, "configMap",
                         map_of(a, "name", value_stringz(a, "kube-root-ca.crt"), "items", list_of(a, ca)), NULL, NULL));
-    struct value *field = map_of(a, "apiVersion", value_stringz(a, "v1"), "fieldPath", value_stringz(a, "metadata.namespace"));
+    struct value *field =
+        map_of(a, "apiVersion", value_stringz(a, "v1"), "fieldPath", value_stringz(a, "metadata.namespace"));
     struct value *item = map_of(a, "path", value_stringz(a, "namespace"), "fieldRef", field);
     value_append(a, sources, map_of(a, "downwardAPI", map_of(a, "items", list_of(a, item), NULL, NULL), NULL, NULL));
     return map_of(a, "name", value_string(a, name), "projected",

@@ -50,5 +50,5 @@ static int admit_finalizer(struct admission_call *c, struct err *err)
 }
 
 const struct admission_plugin admission_default_storage_class = {"DefaultStorageClass", admit_class, NULL};
-const struct admission_plugin admission_storage_object_in_use_protection = {"StorageObjectInUseProtection", admit_finalizer,
-                                                                            NULL};
+const struct admission_plugin admission_storage_object_in_use_protection = {"StorageObjectInUseProtection",
+                                                                            admit_finalizer, NULL};

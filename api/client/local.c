@@ -1,5 +1,5 @@
-/* local: the client inside the server's process. Requests pass the same authorization, admission and validation as those
- * over HTTP and share the stored objects; nothing is encoded. */
+/* local: the client inside the server's process. Requests pass the same authorization, admission and validation as
+ * those over HTTP and share the stored objects; nothing is encoded. */
 #include "api/client/client_ops.h"
 
 #include "api/chain/rbac.h"
@@ -128,10 +128,19 @@ static void fill_request(struct call *call, const struct client_call *from)
 {
     struct arena *a = call->arena;
     struct api_request *req = &call->req;
-    *req = (struct api_request){.arena = a, .loop = call->client->loop, .server = call->client->server,
-                                .user = &call->client->user, .verb = from->verb, .resource = from->resource,
-                                .options = api_options_default(), .patch_type = from->patch_type, .format = API_JSON,
-                                .done = call_done, .done_arg = call, .ended = call_ended, .owner = call};
+    *req = (struct api_request){.arena = a,
+                                .loop = call->client->loop,
+                                .server = call->client->server,
+                                .user = &call->client->user,
+                                .verb = from->verb,
+                                .resource = from->resource,
+                                .options = api_options_default(),
+                                .patch_type = from->patch_type,
+                                .format = API_JSON,
+                                .done = call_done,
+                                .done_arg = call,
+                                .ended = call_ended,
+                                .owner = call};
     req->version = from->version.len ? resource_version_find(from->resource, from->version)
                                      : resource_storage_version(from->resource);
     if (req->version && from->subresource.len)
@@ -195,8 +204,8 @@ struct local_informer {
     struct arena *arena;
     struct label_selector labels;
     struct field_selector fields;
-    bool selective;            /* then `tree` is ours, else the cache's snapshots serve */
-    struct object_tree *tree;  /* consistent at its revision */
+    bool selective;           /* then `tree` is ours, else the cache's snapshots serve */
+    struct object_tree *tree; /* consistent at its revision */
     struct watch *watch;
     bool synced, stopped;
 };
@@ -321,13 +330,15 @@ static void start(void *arg)
     }
     struct object_tree *before = i->tree;
     i->tree = take_snapshot(i);
-    struct watch_filter f = {.resource = i->opt.resource, .namespace_ = i->opt.namespace_, .field = -1, .name = STR_NULL};
+    struct watch_filter f = {
+        .resource = i->opt.resource, .namespace_ = i->opt.namespace_, .field = -1, .name = STR_NULL};
     if (i->selective) {
         f.match = informer_match;
         f.match_arg = i;
     }
     for (size_t k = 0; k < i->fields.len; k++)
-        if (i->fields.items[k].at >= 0 && !i->fields.items[k].negative && str_eqz(i->fields.items[k].field, "spec.nodeName")) {
+        if (i->fields.items[k].at >= 0 && !i->fields.items[k].negative &&
+            str_eqz(i->fields.items[k].field, "spec.nodeName")) {
             f.field = i->fields.items[k].at;
             f.field_value = i->fields.items[k].value;
         }

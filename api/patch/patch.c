@@ -46,8 +46,9 @@ int patch_decode(struct api_request *req, enum patch_type type, struct value **r
         return err_set(err, ERR_BAD_REQUEST,
                        "error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch");
     if (type != PATCH_TYPE_JSON && (*ret)->kind != VALUE_MAP)
-        return err_set(err, ERR_BAD_REQUEST,
-                       "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}");
+        return err_set(
+            err, ERR_BAD_REQUEST,
+            "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}");
     return 0;
 }
 

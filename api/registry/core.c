@@ -30,9 +30,8 @@ static void pending_claim(struct registry_call *c, struct value *v)
 }
 
 const struct registry_rules registry_nodes = {.group = "", .resource = "nodes", .flags = REGISTRY_KEEP_STATUS};
-const struct registry_rules registry_serviceaccounts = {.group = "",
-                                                        .resource = "serviceaccounts",
-                                                        .flags = REGISTRY_RETURN_DELETED};
+const struct registry_rules registry_serviceaccounts = {
+    .group = "", .resource = "serviceaccounts", .flags = REGISTRY_RETURN_DELETED};
 const struct registry_rules registry_persistentvolumes = {.group = "",
                                                           .resource = "persistentvolumes",
                                                           .flags = REGISTRY_RETURN_DELETED,

@@ -66,7 +66,8 @@ static void prepare_create(struct registry_call *c, struct value *v)
         value_setz(a, condition, "type", value_stringz(a, "PodScheduled"));
         value_setz(a, condition, "status", value_stringz(a, "False"));
         value_setz(a, condition, "reason", value_stringz(a, "SchedulingGated"));
-        value_setz(a, condition, "message", value_stringz(a, "Scheduling is blocked due to non-empty scheduling gates"));
+        value_setz(a, condition, "message",
+                   value_stringz(a, "Scheduling is blocked due to non-empty scheduling gates"));
         value_append(a, value_ensure_list(a, status, "conditions"), condition);
     }
     value_setz(a, status, "qosClass", value_stringz(a, qos_class(spec)));

@@ -8,8 +8,11 @@
 
 static bool may(struct registry_call *c, const char *verb, const char *resource, struct str namespace_, struct str name)
 {
-    struct api_attributes at = {.verb = str_from(verb), .group = STR(RBAC_GROUP), .resource = str_from(resource),
-                                .namespace_ = namespace_, .name = name};
+    struct api_attributes at = {.verb = str_from(verb),
+                                .group = STR(RBAC_GROUP),
+                                .resource = str_from(resource),
+                                .namespace_ = namespace_,
+                                .name = name};
     return rbac_authorize(c->server->rbac, c->req->user, &at) == 0;
 }
 
@@ -51,8 +54,8 @@ static int check_binding(struct registry_call *c, struct value *v, const struct 
     const struct resource *r = resource_find(STR(RBAC_GROUP), cluster ? STR("clusterroles") : STR("roles"));
     const struct object *role = write_find(c->req, r, c->req->namespace_, name);
     if (!role)
-        return err_set(err, ERR_NOT_FOUND, "%s." RBAC_GROUP " \"" STR_FMT "\" not found", cluster ? "clusterroles" : "roles",
-                       STR_ARG(name));
+        return err_set(err, ERR_NOT_FOUND, "%s." RBAC_GROUP " \"" STR_FMT "\" not found",
+                       cluster ? "clusterroles" : "roles", STR_ARG(name));
     return check_held(c, value_getz(object_value(c->arena, role), "rules"), err);
 }
 
@@ -62,5 +65,7 @@ const struct registry_rules registry_clusterroles = {
     .group = RBAC_GROUP, .resource = "clusterroles", .flags = REGISTRY_CREATE_ON_UPDATE, .allocate = check_role};
 const struct registry_rules registry_rolebindings = {
     .group = RBAC_GROUP, .resource = "rolebindings", .flags = REGISTRY_CREATE_ON_UPDATE, .allocate = check_binding};
-const struct registry_rules registry_clusterrolebindings = {
-    .group = RBAC_GROUP, .resource = "clusterrolebindings", .flags = REGISTRY_CREATE_ON_UPDATE, .allocate = check_binding};
+const struct registry_rules registry_clusterrolebindings = {.group = RBAC_GROUP,
+                                                            .resource = "clusterrolebindings",
+                                                            .flags = REGISTRY_CREATE_ON_UPDATE,
+                                                            .allocate = check_binding};

@@ -51,9 +51,9 @@ const struct registry_rules *registry_rules_of(const struct resource *r);
 bool registry_has_status(const struct resource *r);
 
 /* The files. */
-extern const struct registry_rules registry_pods, registry_services, registry_namespaces, registry_nodes, registry_secrets,
-    registry_serviceaccounts, registry_persistentvolumes, registry_persistentvolumeclaims, registry_jobs,
-    registry_certificatesigningrequests, registry_roles, registry_clusterroles, registry_rolebindings,
+extern const struct registry_rules registry_pods, registry_services, registry_namespaces, registry_nodes,
+    registry_secrets, registry_serviceaccounts, registry_persistentvolumes, registry_persistentvolumeclaims,
+    registry_jobs, registry_certificatesigningrequests, registry_roles, registry_clusterroles, registry_rolebindings,
     registry_clusterrolebindings;
 
 #endif

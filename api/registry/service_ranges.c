@@ -24,7 +24,8 @@ int service_range_of(const struct api_server *s, struct service_range *ret, stru
     bool v6;
     int bits;
     if (!name_parse_cidr(text, ip, &v6, &bits) || v6 || bits < 8 || bits > 30)
-        return err_set(err, ERR_BAD_REQUEST, "service CIDR \"" STR_FMT "\" must be an IPv4 network of /8 to /30", STR_ARG(text));
+        return err_set(err, ERR_BAD_REQUEST, "service CIDR \"" STR_FMT "\" must be an IPv4 network of /8 to /30",
+                       STR_ARG(text));
     uint32_t address = (uint32_t)ip[12] << 24 | (uint32_t)ip[13] << 16 | (uint32_t)ip[14] << 8 | ip[15];
     ret->size = 1u << (32 - bits);
     ret->first = address & ~(ret->size - 1);
@@ -86,8 +87,8 @@ static void refuse_address(struct registry_call *c, struct problems *p, struct s
 {
     struct value *list = value_list(c->arena);
     value_append(c->arena, list, value_string(c->arena, ip));
-    problems_add(p, PROBLEM_INVALID, STR("spec.clusterIPs"), list, "failed to allocate IP " STR_FMT ": " STR_FMT, STR_ARG(ip),
-                 STR_ARG(why));
+    problems_add(p, PROBLEM_INVALID, STR("spec.clusterIPs"), list, "failed to allocate IP " STR_FMT ": " STR_FMT,
+                 STR_ARG(ip), STR_ARG(why));
 }
 
 int cluster_ip_claim(struct registry_call *c, const struct value *service, struct str asked, struct problems *p,
@@ -106,7 +107,9 @@ int cluster_ip_claim(struct registry_call *c, const struct value *service, struc
         uint32_t n = (uint32_t)ip[12] << 24 | (uint32_t)ip[13] << 16 | (uint32_t)ip[14] << 8 | ip[15];
         if (!parsed || v6 || n <= range.first || n >= range.first + range.size - 1)
             refuse_address(c, p, asked,
-                           arena_printf(c->arena, "the provided IP (" STR_FMT ") is not in the valid range. The range of valid IPs is %s",
+                           arena_printf(c->arena,
+                                        "the provided IP (" STR_FMT
+                                        ") is not in the valid range. The range of valid IPs is %s",
                                         STR_ARG(asked), range.text));
         else if (object_tree_find(taken, STR(""), asked))
             refuse_address(c, p, asked, STR("provided IP is already allocated"));
@@ -158,7 +161,8 @@ static bool claimed_here(const struct write *w, struct str key)
 
 static int64_t choose_port(struct registry_call *c, const bool *taken)
 {
-    const uint32_t size = NODE_PORT_MAX - NODE_PORT_MIN + 1, band = size / 32; /* the lower ones are for those who choose */
+    const uint32_t size = NODE_PORT_MAX - NODE_PORT_MIN + 1,
+                   band = size / 32; /* the lower ones are for those who choose */
     uint32_t start = random_below(size - band);
     for (uint32_t i = 0; i < size; i++) {
         uint32_t at = i < size - band ? band + (start + i) % (size - band) : i - (size - band);
@@ -168,8 +172,8 @@ static int64_t choose_port(struct registry_call *c, const bool *taken)
     return 0;
 }
 
-int node_port_claim(struct registry_call *c, const struct value *service, int64_t asked, struct str field, struct problems *p,
-                    int64_t *ret, struct err *err)
+int node_port_claim(struct registry_call *c, const struct value *service, int64_t asked, struct str field,
+                    struct problems *p, int64_t *ret, struct err *err)
 {
     bool taken[NODE_PORT_MAX - NODE_PORT_MIN + 1] = {0};
     struct str prefix = STR(SERVICE_PORT_PREFIX);
@@ -177,7 +181,8 @@ int node_port_claim(struct registry_call *c, const struct value *service, int64_
     *ret = asked;
     if (asked && (asked < NODE_PORT_MIN || asked > NODE_PORT_MAX)) {
         problems_add(p, PROBLEM_INVALID, field, value_int(c->arena, asked),
-                     "provided port is not in the valid range. The range of valid ports is %d-%d", NODE_PORT_MIN, NODE_PORT_MAX);
+                     "provided port is not in the valid range. The range of valid ports is %d-%d", NODE_PORT_MIN,
+                     NODE_PORT_MAX);
         return 0;
     }
     int rc = kv_range(c->server->kv, prefix, kv_prefix_end(c->arena, prefix), 0, 0, mark_port, taken, &revision, err);

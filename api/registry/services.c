@@ -60,9 +60,10 @@ static void default_families(struct arena *a, struct value *v)
     if (!value_path_str(spec, "ipFamilyPolicy").len)
         value_setz(a, spec, "ipFamilyPolicy", value_stringz(a, free_choice ? "RequireDualStack" : "SingleStack"));
     if (!value_len(value_getz(spec, "ipFamilies")))
-        value_setz(a, spec, "ipFamilies",
-                   strings(a, "IPv4",
-                           free_choice && !str_eqz(value_path_str(spec, "ipFamilyPolicy"), "SingleStack") ? "IPv6" : NULL));
+        value_setz(
+            a, spec, "ipFamilies",
+            strings(a, "IPv4",
+                    free_choice && !str_eqz(value_path_str(spec, "ipFamilyPolicy"), "SingleStack") ? "IPv6" : NULL));
 }
 
 static void prepare_create(struct registry_call *c, struct value *v)
@@ -159,10 +160,12 @@ static bool holds_ip(const struct value *v)
     return needs_ip(v) && value_path_str(v, "spec.clusterIP").len && !is_headless(v);
 }
 
-static int settle_ip(struct registry_call *c, struct value *v, const struct value *old, struct problems *p, struct err *err)
+static int settle_ip(struct registry_call *c, struct value *v, const struct value *old, struct problems *p,
+                     struct err *err)
 {
     struct value *spec = value_getz(v, "spec");
-    if (holds_ip(old) && (!holds_ip(v) || !str_eq(value_path_str(v, "spec.clusterIP"), value_path_str(old, "spec.clusterIP"))))
+    if (holds_ip(old) &&
+        (!holds_ip(v) || !str_eq(value_path_str(v, "spec.clusterIP"), value_path_str(old, "spec.clusterIP"))))
         cluster_ip_release(c, value_path_str(old, "spec.clusterIP"));
     if (!needs_ip(v) || is_headless(v))
         return 0;
@@ -199,7 +202,8 @@ static int64_t sibling(const struct value *ports, size_t at)
     return 0;
 }
 
-static int settle_ports(struct registry_call *c, struct value *v, const struct value *old, struct problems *p, struct err *err)
+static int settle_ports(struct registry_call *c, struct value *v, const struct value *old, struct problems *p,
+                        struct err *err)
 {
     struct value *ports = needs_node_ports(v) ? value_path(v, "spec.ports") : NULL;
     for (size_t i = 0; i < value_len(ports); i++) {

@@ -7,8 +7,10 @@
 
 static int conflict(struct api_request *req, struct err *err, const char *what, struct str node)
 {
-    return err_set(err, ERR_CONFLICT, "Operation cannot be fulfilled on pods/binding \"" STR_FMT "\": pod " STR_FMT " %s%s" STR_FMT "%s",
-                   STR_ARG(req->name), STR_ARG(req->name), what, node.len ? "\"" : "", STR_ARG(node), node.len ? "\"" : "");
+    return err_set(err, ERR_CONFLICT,
+                   "Operation cannot be fulfilled on pods/binding \"" STR_FMT "\": pod " STR_FMT " %s%s" STR_FMT "%s",
+                   STR_ARG(req->name), STR_ARG(req->name), what, node.len ? "\"" : "", STR_ARG(node),
+                   node.len ? "\"" : "");
 }
 
 static int check_target(struct api_request *req, const struct value *binding, struct err *err)

@@ -37,8 +37,8 @@ static int undecodable(struct api_request *req, struct str kind, struct err *err
                                                     : json_decode(req->arena, req->body, &plain, &v, &ignored);
     struct str had_kind = rc == 0 ? value_str(value_getz(v, "kind")) : STR_NULL;
     if (is_protobuf(media_type(req->content_type)))
-        return err_set(err, ERR_BAD_REQUEST, "the object provided is unrecognized (must be of type " STR_FMT "): %s", STR_ARG(kind),
-                       cause.message);
+        return err_set(err, ERR_BAD_REQUEST, "the object provided is unrecognized (must be of type " STR_FMT "): %s",
+                       STR_ARG(kind), cause.message);
     if (had_kind.len) {
         struct str version = value_str(value_getz(v, "apiVersion"));
         size_t slash;
@@ -46,14 +46,15 @@ static int undecodable(struct api_request *req, struct str kind, struct err *err
             version = str_sub(version, slash + 1, version.len);
         if (!version.len)
             version = req->version->version;
-        return err_set(err, ERR_BAD_REQUEST, STR_FMT " in version \"" STR_FMT "\" cannot be handled as a " STR_FMT ": %s",
-                       STR_ARG(had_kind), STR_ARG(version), STR_ARG(kind), cause.message);
+        return err_set(err, ERR_BAD_REQUEST,
+                       STR_FMT " in version \"" STR_FMT "\" cannot be handled as a " STR_FMT ": %s", STR_ARG(had_kind),
+                       STR_ARG(version), STR_ARG(kind), cause.message);
     }
     struct str summary = str_sub(req->body, 0, SUMMARY_MAX);
     return err_set(err, ERR_BAD_REQUEST,
-                   "the object provided is unrecognized (must be of type " STR_FMT "): %s%s (" STR_FMT "%s)", STR_ARG(kind),
-                   rc < 0 ? "couldn't get version/kind; json parse error: " : "", cause.message, STR_ARG(summary),
-                   req->body.len > SUMMARY_MAX ? " ..." : "");
+                   "the object provided is unrecognized (must be of type " STR_FMT "): %s%s (" STR_FMT "%s)",
+                   STR_ARG(kind), rc < 0 ? "couldn't get version/kind; json parse error: " : "", cause.message,
+                   STR_ARG(summary), req->body.len > SUMMARY_MAX ? " ..." : "");
 }
 
 static int check_type(struct api_request *req, const struct value *v, struct str kind, struct str api_version,
@@ -62,15 +63,18 @@ static int check_type(struct api_request *req, const struct value *v, struct str
     struct str k = value_str(value_getz(v, "kind")), version = value_str(value_getz(v, "apiVersion"));
     if (version.len && !str_eq(version, api_version))
         return err_set(err, ERR_BAD_REQUEST,
-                       "the API version in the data (" STR_FMT ") does not match the expected API version (" STR_FMT ")",
+                       "the API version in the data (" STR_FMT ") does not match the expected API version (" STR_FMT
+                       ")",
                        STR_ARG(version), STR_ARG(api_version));
     if (k.len && !str_eq(k, kind)) {
         size_t slash;
-        struct str v_only = str_index(api_version, '/', &slash) ? str_sub(api_version, slash + 1, api_version.len) : api_version;
+        struct str v_only =
+            str_index(api_version, '/', &slash) ? str_sub(api_version, slash + 1, api_version.len) : api_version;
         return err_set(err, ERR_BAD_REQUEST,
-                       STR_FMT " in version \"" STR_FMT "\" cannot be handled as a " STR_FMT ": converting (" STR_FMT "."
-                               STR_FMT ") to (" STR_FMT "." STR_FMT "): unknown conversion",
-                       STR_ARG(k), STR_ARG(v_only), STR_ARG(kind), STR_ARG(v_only), STR_ARG(k), STR_ARG(v_only), STR_ARG(kind));
+                       STR_FMT " in version \"" STR_FMT "\" cannot be handled as a " STR_FMT ": converting (" STR_FMT
+                               "." STR_FMT ") to (" STR_FMT "." STR_FMT "): unknown conversion",
+                       STR_ARG(k), STR_ARG(v_only), STR_ARG(kind), STR_ARG(v_only), STR_ARG(k), STR_ARG(v_only),
+                       STR_ARG(kind));
     }
     (void)req;
     return 0;
@@ -100,7 +104,8 @@ static void set_type(struct arena *a, struct value *v, struct str kind, struct s
 }
 
 /* The type of a binary body is in its envelope, not in the message. */
-static int decode_protobuf(struct api_request *req, const struct schema_message *schema, struct value **ret, struct err *err)
+static int decode_protobuf(struct api_request *req, const struct schema_message *schema, struct value **ret,
+                           struct err *err)
 {
     struct protobuf_envelope e;
     int rc = protobuf_open(req->body, &e, err);
@@ -135,7 +140,8 @@ int body_decode(struct api_request *req, const struct schema_message *schema, st
         warn_all(req, &opt);
     }
     if (v->kind != VALUE_MAP)
-        return err_set(err, ERR_BAD_REQUEST, "the object provided is unrecognized (must be of type " STR_FMT ")", STR_ARG(kind));
+        return err_set(err, ERR_BAD_REQUEST, "the object provided is unrecognized (must be of type " STR_FMT ")",
+                       STR_ARG(kind));
     int rc = check_type(req, v, kind, api_version, err);
     set_type(req->arena, v, kind, api_version);
     *ret = v;

@@ -44,14 +44,14 @@ static bool unbase64url(struct arena *a, struct str in, struct str *ret)
 
 struct str continue_encode(struct arena *a, int64_t revision, const struct object *last, bool namespaced)
 {
-    struct str start = namespaced ? arena_printf(a, STR_FMT "/" STR_FMT, STR_ARG(last->namespace_), STR_ARG(last->name))
-                                  : last->name;
+    struct str start =
+        namespaced ? arena_printf(a, STR_FMT "/" STR_FMT, STR_ARG(last->namespace_), STR_ARG(last->name)) : last->name;
     return base64url(a, arena_printf(a, "{\"v\":\"meta.k8s.io/v1\",\"rv\":%lld,\"start\":\"" STR_FMT "\\u0000\"}",
                                      (long long)revision, STR_ARG(start)));
 }
 
-int continue_decode(struct arena *a, struct str token, bool namespaced, int64_t *ret_revision, struct str *ret_namespace,
-                    struct str *ret_name, struct err *err)
+int continue_decode(struct arena *a, struct str token, bool namespaced, int64_t *ret_revision,
+                    struct str *ret_namespace, struct str *ret_name, struct err *err)
 {
     struct str text;
     struct value *v;

@@ -39,14 +39,16 @@ static void test_refused(void **state)
         {"eyJ2IjoidjIifQ", "continue key is not valid: server does not recognize this encoded version \"v2\""},
         {"eyJ2IjoibWV0YS5rOHMuaW8vdjEifQ",
          "continue key is not valid: incorrect encoded start resourceVersion (version meta.k8s.io/v1)"},
-        {"eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6MX0", "continue key is not valid: encoded start key empty (version meta.k8s.io/v1)"},
+        {"eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6MX0",
+         "continue key is not valid: encoded start key empty (version meta.k8s.io/v1)"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct arena *a = arena_create(0);
         struct err err = ERR_INIT;
         struct str ns, name;
         int64_t revision;
-        assert_int_equal(continue_decode(a, str_from(rows[i].token), true, &revision, &ns, &name, &err), ERR_BAD_REQUEST);
+        assert_int_equal(continue_decode(a, str_from(rows[i].token), true, &revision, &ns, &name, &err),
+                         ERR_BAD_REQUEST);
         assert_string_equal(err.message, rows[i].message);
         arena_destroy(a);
     }

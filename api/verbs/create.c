@@ -59,8 +59,15 @@ int create_compute(struct write *w, struct value *v, struct err *err)
     int rc = settle_identity(w, metadata, err);
     if (rc < 0)
         return rc;
-    struct admission_call call = {.req = req, .arena = a, .server = req->server, .verb = VERB_CREATE, .resource = w->resource,
-                                  .namespace_ = req->namespace_, .name = req->name, .object = v, .write = w};
+    struct admission_call call = {.req = req,
+                                  .arena = a,
+                                  .server = req->server,
+                                  .verb = VERB_CREATE,
+                                  .resource = w->resource,
+                                  .namespace_ = req->namespace_,
+                                  .name = req->name,
+                                  .object = v,
+                                  .write = w};
     if ((rc = admission_mutate(req->server->admission, &call, err)) != 0)
         return rc;
     fill_system_fields(a, v, rules);

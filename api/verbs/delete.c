@@ -1,8 +1,8 @@
 /* DELETE: mark or remove.
  *
- * An object leaves at once when nothing holds it: no finalizer, no grace. Otherwise deletionTimestamp is set and whoever
- * holds it (the node agent for pods, a finalizer's controller) ends it: with a second DELETE of grace 0, or with the update
- * that takes the last finalizer away (update.c). */
+ * An object leaves at once when nothing holds it: no finalizer, no grace. Otherwise deletionTimestamp is set and
+ * whoever holds it (the node agent for pods, a finalizer's controller) ends it: with a second DELETE of grace 0, or
+ * with the update that takes the last finalizer away (update.c). */
 #include "api/admission/admission.h"
 #include "api/registry/registry.h"
 #include "api/verbs/verb.h"
@@ -23,8 +23,9 @@ static int check_options(struct api_request *req, const struct delete_options *o
                      "orphanDependents and deletionPropagation cannot be both set");
     else if (o->propagation_policy.len && !str_eqz(o->propagation_policy, "Foreground") &&
              !str_eqz(o->propagation_policy, "Background") && !str_eqz(o->propagation_policy, "Orphan"))
-        problems_add_unsupported(p, STR("propagationPolicy"), &policy,
-                                 (struct str[]){STR("Foreground"), STR("Background"), STR("Orphan"), STR("nil"), STR_NULL});
+        problems_add_unsupported(
+            p, STR("propagationPolicy"), &policy,
+            (struct str[]){STR("Foreground"), STR("Background"), STR("Orphan"), STR("nil"), STR_NULL});
     if (!p->len)
         return 0;
     struct str text = problems_text(p);
@@ -176,8 +177,15 @@ int delete_compute(struct write *w, const struct delete_options *opt, struct err
     int rc = check_preconditions(w, opt, err);
     if (rc < 0)
         return rc;
-    struct admission_call admit = {.req = req, .arena = a, .server = req->server, .verb = VERB_DELETE, .resource = w->resource,
-                                   .namespace_ = req->namespace_, .name = w->old->name, .old = w->old_value, .write = w};
+    struct admission_call admit = {.req = req,
+                                   .arena = a,
+                                   .server = req->server,
+                                   .verb = VERB_DELETE,
+                                   .resource = w->resource,
+                                   .namespace_ = req->namespace_,
+                                   .name = w->old->name,
+                                   .old = w->old_value,
+                                   .write = w};
     if ((rc = admission_validate(req->server->admission, &admit, err)) < 0)
         return rc;
     struct value *v = value_copy(a, w->old_value);

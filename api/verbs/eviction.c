@@ -1,5 +1,5 @@
-/* eviction: a deletion that the pod's disruption budget may forbid. The budget's share is taken in the transaction of the
- * deletion, so that two evictions cannot use the same one. */
+/* eviction: a deletion that the pod's disruption budget may forbid. The budget's share is taken in the transaction of
+ * the deletion, so that two evictions cannot use the same one. */
 #include "api/verbs/subresource.h"
 
 #include "base/clock.h"
@@ -32,7 +32,8 @@ static void put_tree(void *t)
 static size_t find_budgets(struct write *w, const struct object **ret, struct value **ret_value)
 {
     struct api_request *req = w->req;
-    struct object_tree *t = cache_snapshot(req->server->cache, resource_find(STR("policy"), STR("poddisruptionbudgets")));
+    struct object_tree *t =
+        cache_snapshot(req->server->cache, resource_find(STR("policy"), STR("poddisruptionbudgets")));
     struct object_tree_iter it;
     const struct object *o;
     size_t n = 0;
@@ -69,18 +70,22 @@ static int take_share(struct write *w, const struct object *o, struct value *v, 
 {
     struct api_request *req = w->req;
     struct arena *a = req->arena;
-    int64_t healthy = value_path_int(v, "status.currentHealthy", 0), desired = value_path_int(v, "status.desiredHealthy", 0);
+    int64_t healthy = value_path_int(v, "status.currentHealthy", 0),
+            desired = value_path_int(v, "status.desiredHealthy", 0);
     if (value_path_int(v, "status.observedGeneration", 0) < value_path_int(v, "metadata.generation", 0))
         return refuse(req, err,
-                      arena_printf(a, "The disruption budget " STR_FMT " is still being processed by the server.", STR_ARG(o->name)),
+                      arena_printf(a, "The disruption budget " STR_FMT " is still being processed by the server.",
+                                   STR_ARG(o->name)),
                       PROCESSING_RETRY_S);
     int64_t allowed = value_path_int(v, "status.disruptionsAllowed", 0);
     if (allowed < 0)
-        return err_set(err, ERR_FORBIDDEN, "poddisruptionbudgets.policy \"" STR_FMT "\" is forbidden: pdb disruptions allowed is negative",
+        return err_set(err, ERR_FORBIDDEN,
+                       "poddisruptionbudgets.policy \"" STR_FMT "\" is forbidden: pdb disruptions allowed is negative",
                        STR_ARG(o->name));
     if (allowed == 0)
         return refuse(req, err,
-                      arena_printf(a, "The disruption budget " STR_FMT " needs %lld healthy pods and has %lld currently",
+                      arena_printf(a,
+                                   "The disruption budget " STR_FMT " needs %lld healthy pods and has %lld currently",
                                    STR_ARG(o->name), (long long)desired, (long long)healthy),
                       0);
     value_set_path(a, v, "status.disruptionsAllowed", value_int(a, allowed - 1));
@@ -99,8 +104,9 @@ static int check_budget(struct write *w, struct err *err)
     if (n == 0)
         return 0;
     if (n > 1)
-        return err_set(err, ERR_INTERNAL,
-                       "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.");
+        return err_set(
+            err, ERR_INTERNAL,
+            "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.");
     if (!ready(w->old_value)) {
         if (str_eqz(value_path_str(v, "spec.unhealthyPodEvictionPolicy"), "AlwaysAllow"))
             return 0;

@@ -1,9 +1,9 @@
 /* LIST: item after item from one snapshot, with flat memory, however long the list is.
  *
- * The snapshot is chosen by resourceVersion, resourceVersionMatch and continue. With a limit the walk is made twice: first
- * to find where the page ends (the token and the remaining count stand in front of the items), then to write. Writing yields
- * to the loop every millisecond, stops while the client is slow, and gives a slow client up after a while so that the
- * snapshot unpins. */
+ * The snapshot is chosen by resourceVersion, resourceVersionMatch and continue. With a limit the walk is made twice:
+ * first to find where the page ends (the token and the remaining count stand in front of the items), then to write.
+ * Writing yields to the loop every millisecond, stops while the client is slow, and gives a slow client up after a
+ * while so that the snapshot unpins. */
 #include "api/verbs/list.h"
 
 #include "base/clock.h"
@@ -173,12 +173,13 @@ static int expired(struct listing *l, struct err *err)
     struct api_details *d = ARENA_NEW(req->arena, struct api_details);
     d->continue_ = continue_encode(req->arena, -1, &last, req->resource->namespaced);
     req->details = d;
-    return err_set(err, ERR_EXPIRED,
-                   "The provided continue parameter is too old to display a consistent list result. You can start a new list "
-                   "without the continue parameter, or use the continue token in this response to retrieve the remainder of "
-                   "the results. Continuing with the provided token results in an inconsistent list - objects that were "
-                   "created, modified, or deleted between the time the first chunk was returned and now may show up in the "
-                   "list.");
+    return err_set(
+        err, ERR_EXPIRED,
+        "The provided continue parameter is too old to display a consistent list result. You can start a new list "
+        "without the continue parameter, or use the continue token in this response to retrieve the remainder of "
+        "the results. Continuing with the provided token results in an inconsistent list - objects that were "
+        "created, modified, or deleted between the time the first chunk was returned and now may show up in the "
+        "list.");
 }
 
 /* 0 with l->tree set, 1 when the newest snapshot not older than *ret_at_least serves. */

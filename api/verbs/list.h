@@ -11,7 +11,7 @@ struct pieces {
     struct {
         const struct object *body_of; /* after `text_end` bytes of the text; NULL = none */
         size_t text_end;
-    } *marks;
+    } * marks;
     size_t n, cap;
     size_t bytes;
 };
@@ -23,7 +23,7 @@ void pieces_free(struct pieces *p);
 
 /* Continue tokens: base64 of {"v":"meta.k8s.io/v1","rv":…,"start":"ns/name\u0000"}. */
 struct str continue_encode(struct arena *a, int64_t revision, const struct object *last, bool namespaced);
-int continue_decode(struct arena *a, struct str token, bool namespaced, int64_t *ret_revision, struct str *ret_namespace,
-                    struct str *ret_name, struct err *err);
+int continue_decode(struct arena *a, struct str token, bool namespaced, int64_t *ret_revision,
+                    struct str *ret_namespace, struct str *ret_name, struct err *err);
 
 #endif

@@ -57,7 +57,8 @@ static int token_review(struct api_request *req, struct value *v, struct err *er
 static int self_subject_review(struct api_request *req, struct value *v, struct err *err)
 {
     (void)err;
-    value_set_path(req->arena, v, "metadata.creationTimestamp", value_string(req->arena, time_format(req->arena, clock_wall_us())));
+    value_set_path(req->arena, v, "metadata.creationTimestamp",
+                   value_string(req->arena, time_format(req->arena, clock_wall_us())));
     value_set_path(req->arena, v, "status.userInfo", user_info(req->arena, req->user));
     return 0;
 }
@@ -68,7 +69,8 @@ static struct api_attributes attributes_of(const struct value *spec)
 {
     const struct value *r = value_getz(spec, "resourceAttributes"), *n = value_getz(spec, "nonResourceAttributes");
     if (n)
-        return (struct api_attributes){.non_resource = true, .verb = value_path_str(n, "verb"), .path = value_path_str(n, "path")};
+        return (struct api_attributes){
+            .non_resource = true, .verb = value_path_str(n, "verb"), .path = value_path_str(n, "path")};
     return (struct api_attributes){.verb = value_path_str(r, "verb"),
                                    .group = value_path_str(r, "group"),
                                    .resource = value_path_str(r, "resource"),
@@ -93,7 +95,8 @@ static int check_attributes(struct api_request *req, const struct value *spec, b
     return problems_err(p, err);
 }
 
-static void decide(struct api_request *req, struct value *v, const struct api_user *user, const struct api_attributes *at)
+static void decide(struct api_request *req, struct value *v, const struct api_user *user,
+                   const struct api_attributes *at)
 {
     struct arena *a = req->arena;
     struct value *status = value_map(a);
@@ -125,8 +128,11 @@ static int access_review(struct api_request *req, struct value *v, struct err *e
     struct str *names = ARENA_ARRAY(req->arena, struct str, value_len(groups) + 1);
     for (size_t i = 0; i < value_len(groups); i++)
         names[i] = value_str(value_at(groups, i));
-    struct api_user user = {.name = value_path_str(spec, "user"), .uid = value_path_str(spec, "uid"), .groups = names,
-                            .n_groups = value_len(groups), .extra = value_getz(spec, "extra")};
+    struct api_user user = {.name = value_path_str(spec, "user"),
+                            .uid = value_path_str(spec, "uid"),
+                            .groups = names,
+                            .n_groups = value_len(groups),
+                            .extra = value_getz(spec, "extra")};
     struct api_attributes at = attributes_of(spec);
     decide(req, v, &user, &at);
     return 0;
@@ -136,8 +142,8 @@ static int local_access_review(struct api_request *req, struct value *v, struct 
 {
     if (!str_eq(value_path_str(v, "spec.resourceAttributes.namespace"), req->namespace_)) {
         struct problems *p = problems_create(req->arena);
-        problems_add(p, PROBLEM_INVALID, STR("spec.resourceAttributes.namespace"), value_path(v, "spec.resourceAttributes.namespace"),
-                     "must match metadata.namespace");
+        problems_add(p, PROBLEM_INVALID, STR("spec.resourceAttributes.namespace"),
+                     value_path(v, "spec.resourceAttributes.namespace"), "must match metadata.namespace");
         return problems_err(p, err);
     }
     return access_review(req, v, err);

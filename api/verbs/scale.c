@@ -1,4 +1,5 @@
-/* scale: the number of replicas of a workload, as an autoscaling/v1 Scale made from the workload and written back to it. */
+/* scale: the number of replicas of a workload, as an autoscaling/v1 Scale made from the workload and written back to
+ * it. */
 #include "api/patch/patch.h"
 #include "api/verbs/subresource.h"
 
@@ -50,7 +51,8 @@ static struct value *scale_of(struct api_request *req, const struct value *v, in
 
 static void answer_scale(struct write *w, const struct object *o)
 {
-    api_answer_value(w->req, 200, w->req->subresource->message, scale_of(w->req, object_value(w->req->arena, o), o->revision));
+    api_answer_value(w->req, 200, w->req->subresource->message,
+                     scale_of(w->req, object_value(w->req->arena, o), o->revision));
 }
 
 static int check_scale(struct api_request *req, const struct value *scale, struct err *err)
@@ -77,8 +79,8 @@ static int compute(struct write *w, struct err *err)
     if (rc < 0)
         return rc;
     if (s->patch)
-        rc = patch_apply(req, s->type, req->subresource->message, scale_of(req, w->old_value, w->old->revision), s->patch,
-                         &scale, err);
+        rc = patch_apply(req, s->type, req->subresource->message, scale_of(req, w->old_value, w->old->revision),
+                         s->patch, &scale, err);
     else
         rc = body_subresource(req, &scale, err);
     if (rc < 0 || (rc = check_scale(req, scale, err)) < 0)
@@ -86,11 +88,13 @@ static int compute(struct write *w, struct err *err)
     struct str name = value_path_str(scale, "metadata.name");
     if (name.len && !str_eq(name, req->name))
         return err_set(err, ERR_BAD_REQUEST,
-                       "the name of the object (" STR_FMT ") does not match the name on the URL (" STR_FMT ")", STR_ARG(name),
-                       STR_ARG(req->name));
+                       "the name of the object (" STR_FMT ") does not match the name on the URL (" STR_FMT ")",
+                       STR_ARG(name), STR_ARG(req->name));
     struct value *v = value_copy(req->arena, w->old_value);
-    struct str revision = value_path_str(scale, "metadata.resourceVersion"), uid = value_path_str(scale, "metadata.uid");
-    value_set_path(req->arena, v, "metadata.resourceVersion", value_string(req->arena, revision.p ? revision : STR("")));
+    struct str revision = value_path_str(scale, "metadata.resourceVersion"),
+               uid = value_path_str(scale, "metadata.uid");
+    value_set_path(req->arena, v, "metadata.resourceVersion",
+                   value_string(req->arena, revision.p ? revision : STR("")));
     if (uid.len)
         value_set_path(req->arena, v, "metadata.uid", value_string(req->arena, uid));
     value_set_path(req->arena, v, "spec.replicas", value_int(req->arena, value_path_int(scale, "spec.replicas", 0)));
@@ -105,7 +109,8 @@ void sub_scale(struct api_request *req)
         if (!o)
             api_err_not_found(req, req->name, &err), api_answer_err(req, &err);
         else
-            api_answer_value(req, 200, req->subresource->message, scale_of(req, object_value(req->arena, o), o->revision));
+            api_answer_value(req, 200, req->subresource->message,
+                             scale_of(req, object_value(req->arena, o), o->revision));
         return;
     }
     struct scaling *s = ARENA_NEW(req->arena, struct scaling);

@@ -8,7 +8,7 @@
 
 #define MIN_S 600
 #define MAX_S (1LL << 32)
-#define WARN_ONLY_S 3607        /* what the admission plugin asks for pods */
+#define WARN_ONLY_S 3607 /* what the admission plugin asks for pods */
 #define EXTENDED_S (365 * 24 * 3600)
 
 static int check_spec(struct api_request *req, const struct value *v, struct err *err)
@@ -17,9 +17,11 @@ static int check_spec(struct api_request *req, const struct value *v, struct err
     int64_t s = value_path_int(v, "spec.expirationSeconds", 3600);
     struct value *bad = value_int(req->arena, s);
     if (s < MIN_S)
-        problems_add(p, PROBLEM_INVALID, STR("spec.expirationSeconds"), bad, "may not specify a duration less than 10 minutes");
+        problems_add(p, PROBLEM_INVALID, STR("spec.expirationSeconds"), bad,
+                     "may not specify a duration less than 10 minutes");
     if (s > MAX_S)
-        problems_add(p, PROBLEM_INVALID, STR("spec.expirationSeconds"), bad, "may not specify a duration larger than 2^32 seconds");
+        problems_add(p, PROBLEM_INVALID, STR("spec.expirationSeconds"), bad,
+                     "may not specify a duration larger than 2^32 seconds");
     if (p->len) {
         struct api_details *d = ARENA_NEW(req->arena, struct api_details);
         *d = (struct api_details){.group = STR("authentication.k8s.io"), .kind = STR("TokenRequest")};
@@ -31,7 +33,10 @@ static int check_spec(struct api_request *req, const struct value *v, struct err
 static int bind_to(struct api_request *req, const struct value *ref, struct token_claims *claims, struct err *err)
 {
     struct str kind = value_path_str(ref, "kind"), name = value_path_str(ref, "name"), uid = value_path_str(ref, "uid");
-    const char *plural = str_eqz(kind, "Pod") ? "pods" : str_eqz(kind, "Secret") ? "secrets" : str_eqz(kind, "Node") ? "nodes" : NULL;
+    const char *plural = str_eqz(kind, "Pod")      ? "pods"
+                         : str_eqz(kind, "Secret") ? "secrets"
+                         : str_eqz(kind, "Node")   ? "nodes"
+                                                   : NULL;
     if (!plural)
         return err_set(err, ERR_BAD_REQUEST, "cannot bind token to object of type " STR_FMT, STR_ARG(kind));
     const struct object *o = write_find(req, resource_find(STR(""), str_from(plural)), req->namespace_, name);
@@ -43,7 +48,8 @@ static int bind_to(struct api_request *req, const struct value *ref, struct toke
     }
     if (uid.len && !str_eq(uid, o->uid))
         return err_set(err, ERR_CONFLICT,
-                       "Operation cannot be fulfilled on %s \"" STR_FMT "\": the UID in the bound object reference (" STR_FMT
+                       "Operation cannot be fulfilled on %s \"" STR_FMT
+                       "\": the UID in the bound object reference (" STR_FMT
                        ") does not match the UID in record. The object might have been deleted and then recreated",
                        plural, STR_ARG(name), STR_ARG(uid));
     struct token_object bound = {o->name, o->uid};
@@ -55,7 +61,8 @@ static int bind_to(struct api_request *req, const struct value *ref, struct toke
         struct value *pod = object_value(req->arena, o);
         if (!str_eq(value_path_str(pod, "spec.serviceAccountName"), req->name))
             return err_set(err, ERR_BAD_REQUEST,
-                           "cannot bind token for serviceaccount \"" STR_FMT "\" to pod running with different serviceaccount name.",
+                           "cannot bind token for serviceaccount \"" STR_FMT
+                           "\" to pod running with different serviceaccount name.",
                            STR_ARG(req->name));
         claims->pod = bound;
         struct str node_name = value_path_str(pod, "spec.nodeName");
@@ -98,8 +105,11 @@ static int issue(struct api_request *req, struct value *v, struct err *err)
     if (rc < 0)
         return rc;
     int64_t now_s = clock_wall_ms() / 1000, wanted_s = value_path_int(v, "spec.expirationSeconds", 3600);
-    struct token_claims claims = {.namespace_ = req->namespace_, .service_account = {account->name, account->uid},
-                                  .issued_s = now_s, .not_before_s = now_s, .expires_s = now_s + wanted_s};
+    struct token_claims claims = {.namespace_ = req->namespace_,
+                                  .service_account = {account->name, account->uid},
+                                  .issued_s = now_s,
+                                  .not_before_s = now_s,
+                                  .expires_s = now_s + wanted_s};
     fill_audiences(req, v, &claims);
     const struct value *ref = value_path(v, "spec.boundObjectRef");
     if (ref && (rc = bind_to(req, ref, &claims, err)) < 0)

@@ -22,8 +22,8 @@ static int check_identity(struct write *w, struct value *metadata, struct err *e
                        STR_ARG(req->name));
     if (name.len && !str_eq(name, req->name))
         return err_set(err, ERR_BAD_REQUEST,
-                       "the name of the object (" STR_FMT ") does not match the name on the URL (" STR_FMT ")", STR_ARG(name),
-                       STR_ARG(req->name));
+                       "the name of the object (" STR_FMT ") does not match the name on the URL (" STR_FMT ")",
+                       STR_ARG(name), STR_ARG(req->name));
     if (ns.len && req->resource->namespaced && !str_eq(ns, req->namespace_))
         return err_set(err, ERR_BAD_REQUEST,
                        "the namespace of the provided object does not match the namespace sent on the request");
@@ -33,10 +33,12 @@ static int check_identity(struct write *w, struct value *metadata, struct err *e
     return 0;
 }
 
-static int check_preconditions(struct write *w, struct value *metadata, const struct registry_rules *rules, struct err *err)
+static int check_preconditions(struct write *w, struct value *metadata, const struct registry_rules *rules,
+                               struct err *err)
 {
     struct api_request *req = w->req;
-    struct str version = value_str(value_getz(metadata, "resourceVersion")), uid = value_str(value_getz(metadata, "uid"));
+    struct str version = value_str(value_getz(metadata, "resourceVersion")),
+               uid = value_str(value_getz(metadata, "uid"));
     if (uid.len && !str_eq(uid, w->old->uid))
         return api_err_conflict(req, req->name, err,
                                 "Precondition failed: UID in precondition: " STR_FMT ", UID in object meta: " STR_FMT,
@@ -74,8 +76,8 @@ static void carry(struct arena *a, struct value *to, const struct value *from, c
 /* What an update cannot change, whatever the client sent. */
 static void carry_system_fields(struct arena *a, struct value *metadata, const struct value *old)
 {
-    static const char *const members[] = {"uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds",
-                                          "generation", "selfLink"};
+    static const char *const members[] = {
+        "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink"};
     for (size_t i = 0; i < sizeof members / sizeof *members; i++)
         carry(a, metadata, old, members[i]);
     value_removez(metadata, "resourceVersion");
@@ -85,7 +87,8 @@ static void carry_system_fields(struct arena *a, struct value *metadata, const s
 }
 
 /* Of a status update only the status counts, and of the metadata what is not the spec's business. */
-static struct value *keep_all_but_status(struct api_request *req, struct value *v, const struct value *old, uint32_t flags)
+static struct value *keep_all_but_status(struct api_request *req, struct value *v, const struct value *old,
+                                         uint32_t flags)
 {
     struct arena *a = req->arena;
     struct value *out = value_copy(a, old);
@@ -160,9 +163,16 @@ int update_compute(struct write *w, struct value *v, struct err *err)
     if (rc < 0 || (rc = check_preconditions(w, metadata, rules, err)) < 0)
         return rc;
     carry_system_fields(a, metadata, value_getz(w->old_value, "metadata"));
-    struct admission_call call = {.req = req, .arena = a, .server = req->server, .verb = VERB_UPDATE, .resource = w->resource,
+    struct admission_call call = {.req = req,
+                                  .arena = a,
+                                  .server = req->server,
+                                  .verb = VERB_UPDATE,
+                                  .resource = w->resource,
                                   .subresource = req->subresource ? req->subresource->name : STR_NULL,
-                                  .namespace_ = req->namespace_, .name = req->name, .object = v, .old = w->old_value,
+                                  .namespace_ = req->namespace_,
+                                  .name = req->name,
+                                  .object = v,
+                                  .old = w->old_value,
                                   .write = w};
     if ((rc = admission_mutate(req->server->admission, &call, err)) != 0)
         return rc;

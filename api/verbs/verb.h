@@ -30,10 +30,10 @@ bool verb_is_virtual(const struct resource *r);
 struct selection {
     struct label_selector labels;
     struct field_selector fields;
-    struct str name; /* demanded by the path or metadata.name=, STR_NULL = any */
+    struct str name;       /* demanded by the path or metadata.name=, STR_NULL = any */
     struct str namespace_; /* empty = all */
-    bool all; /* nothing but the namespace is asked */
-    bool impossible; /* demands that exclude each other */
+    bool all;              /* nothing but the namespace is asked */
+    bool impossible;       /* demands that exclude each other */
 };
 int selection_parse(struct api_request *req, struct selection *ret, struct err *err);
 bool selection_matches(const struct selection *s, const struct object *o);
@@ -54,7 +54,8 @@ int body_plain(struct api_request *req, const struct schema_message *schema, str
 int body_object(struct api_request *req, struct value **ret, struct err *err);
 /* From the version asked for to the stored form: defaults, then conversion. */
 int body_to_storage(struct api_request *req, struct value *v, struct value **ret, struct err *err);
-/* Text in the style of body_decode for trees that came about otherwise (patches): through the schema, strictly or not. */
+/* Text in the style of body_decode for trees that came about otherwise (patches): through the schema, strictly or not.
+ */
 int body_recode(struct api_request *req, const struct schema_message *schema, const struct value *v, struct value **ret,
                 struct err *err);
 /* The body of a subresource. */
@@ -69,19 +70,19 @@ int body_subresource(struct api_request *req, struct value **ret, struct err *er
 
 struct write {
     struct api_request *req;
-    const struct resource *resource; /* what is stored */
-    int (*compute)(struct write *w, struct err *err); /* WRITE_SOON: once more in a moment */
+    const struct resource *resource;                         /* what is stored */
+    int (*compute)(struct write *w, struct err *err);        /* WRITE_SOON: once more in a moment */
     void (*answer)(struct write *w, const struct object *o); /* NULL: the object with `status` */
-    bool (*exists)(struct write *w); /* a creation met an existing key: true = compute again */
-    bool retry;                      /* compute again on conflict */
+    bool (*exists)(struct write *w);                         /* a creation met an existing key: true = compute again */
+    bool retry;                                              /* compute again on conflict */
     int status;
     int attempts;
     /* what compute found and decided */
-    const struct object *old;   /* NULL: creation */
-    struct value *old_value;    /* of old, in the storage version */
-    struct value *now;          /* to be stored; NULL with `remove` */
+    const struct object *old; /* NULL: creation */
+    struct value *old_value;  /* of old, in the storage version */
+    struct value *now;        /* to be stored; NULL with `remove` */
     bool remove;
-    bool nothing;               /* as it is: answer old */
+    bool nothing; /* as it is: answer old */
     int64_t ttl_s;
     struct cache_write extra[WRITE_EXTRA_MAX];
     size_t n_extra;
@@ -97,12 +98,14 @@ struct write {
 struct write *write_create(struct api_request *req, int (*compute)(struct write *w, struct err *err));
 void write_run(struct write *w);
 /* Find what is stored under the request's name; the reference is the arena's. NULL when absent. */
-const struct object *write_find(struct api_request *req, const struct resource *r, struct str namespace_, struct str name);
+const struct object *write_find(struct api_request *req, const struct resource *r, struct str namespace_,
+                                struct str name);
 /* Load w->old and w->old_value by the request's name: ERR_NOT_FOUND with its sentence. */
 int write_load(struct write *w, struct err *err);
 /* Further writes of the same transaction. `v` is a whole object in the storage version. */
 int write_also_create(struct write *w, const struct resource *r, struct value *v, struct err *err);
-int write_also_update(struct write *w, const struct resource *r, const struct object *old, struct value *v, struct err *err);
+int write_also_update(struct write *w, const struct resource *r, const struct object *old, struct value *v,
+                      struct err *err);
 void write_also_delete(struct write *w, const struct object *old);
 /* Claim or release a key of its own (node ports). */
 void write_claim(struct write *w, struct str key, struct str value);

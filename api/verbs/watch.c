@@ -1,8 +1,8 @@
 /* WATCH: events as JSON lines, from a revision on, for as long as the client stays (or the time-out says).
  *
- * Initial events (resourceVersion absent or 0, or sendInitialEvents) walk a snapshot like a list; then the live watch goes on
- * from the snapshot's revision. The line of an event in the storage version is made once per event and type and shared by
- * every watcher of it. A client that reads slowly pauses its watch: events wait in the shared history. */
+ * Initial events (resourceVersion absent or 0, or sendInitialEvents) walk a snapshot like a list; then the live watch
+ * goes on from the snapshot's revision. The line of an event in the storage version is made once per event and type and
+ * shared by every watcher of it. A client that reads slowly pauses its watch: events wait in the shared history. */
 #include "api/verbs/list.h"
 
 #include "base/clock.h"
@@ -79,7 +79,8 @@ static const struct object *shown(const struct watch_event *e, enum watch_type t
     return type == WATCH_DELETED && e->type != WATCH_DELETED && e->prev ? e->prev : e->object;
 }
 
-static int frame_text(struct api_request *req, struct buf *out, enum watch_type type, const struct object *o, int64_t revision)
+static int frame_text(struct api_request *req, struct buf *out, enum watch_type type, const struct object *o,
+                      int64_t revision)
 {
     struct err err = ERR_INIT;
     buf_printf(out, "{\"type\":\"%s\",\"object\":", names[type]);
@@ -102,7 +103,8 @@ static struct slice shared_frame(struct api_request *req, struct watch_event *e,
         if (!made)
             abort();
         *made = slice_take(text.p, text.len);
-        if (atomic_compare_exchange_strong_explicit(&e->frames[type], &s, made, memory_order_acq_rel, memory_order_acquire)) {
+        if (atomic_compare_exchange_strong_explicit(&e->frames[type], &s, made, memory_order_acq_rel,
+                                                    memory_order_acquire)) {
             s = made;
         } else {
             ref_put(made->owner);
@@ -142,7 +144,9 @@ static void send_bookmark(struct watching *w, int64_t revision, bool initial_end
     const char *annotations = initial_end ? ",\"annotations\":{\"k8s.io/initial-events-end\":\"true\"}" : "";
     if (req->format == API_TABLE || req->format == API_METADATA) {
         bool table = req->format == API_TABLE;
-        buf_printf(&text, "{\"kind\":\"%s\",\"apiVersion\":\"meta.k8s.io/" STR_FMT "\",\"metadata\":{\"resourceVersion\":\"%lld\"%s}%s}",
+        buf_printf(&text,
+                   "{\"kind\":\"%s\",\"apiVersion\":\"meta.k8s.io/" STR_FMT
+                   "\",\"metadata\":{\"resourceVersion\":\"%lld\"%s}%s}",
                    table ? "Table" : "PartialObjectMetadata", STR_ARG(req->table_version), (long long)revision,
                    table ? "" : annotations, table ? ",\"columnDefinitions\":[],\"rows\":[]" : "");
     } else {
@@ -322,8 +326,10 @@ void verb_watch(struct api_request *req)
     req->state = w;
     int rc = selection_parse(req, &w->selection, &err);
     if (rc == 0 && revision_parse(o->resource_version, &revision, &err) < 0)
-        rc = api_err_bare(req, &err, "resourceVersion: Invalid value: \"" STR_FMT "\": strconv.ParseUint: parsing \"" STR_FMT "\": invalid syntax",
-                     STR_ARG(o->resource_version), STR_ARG(o->resource_version));
+        rc = api_err_bare(req, &err,
+                          "resourceVersion: Invalid value: \"" STR_FMT "\": strconv.ParseUint: parsing \"" STR_FMT
+                          "\": invalid syntax",
+                          STR_ARG(o->resource_version), STR_ARG(o->resource_version));
     if (rc < 0) {
         api_answer_err(req, &err);
         return;

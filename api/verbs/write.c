@@ -1,9 +1,9 @@
 /* One way to write: compute, commit, answer; and compute again when the store has moved on meanwhile.
  *
  * The happy path is one pass: compute() looks at what is stored (w->old) and says what shall be (w->now, w->remove or
- * w->nothing), the cache commits it together with the further writes and claims, the answer carries the committed object.
- * A conflict means somebody else was faster: when the client named no revision (w->retry) everything is computed anew from
- * what is stored then, a bounded number of times.
+ * w->nothing), the cache commits it together with the further writes and claims, the answer carries the committed
+ * object. A conflict means somebody else was faster: when the client named no revision (w->retry) everything is
+ * computed anew from what is stored then, a bounded number of times.
  */
 #include "api/verbs/verb.h"
 
@@ -33,7 +33,8 @@ static void put_object(void *o)
     object_put(o);
 }
 
-const struct object *write_find(struct api_request *req, const struct resource *r, struct str namespace_, struct str name)
+const struct object *write_find(struct api_request *req, const struct resource *r, struct str namespace_,
+                                struct str name)
 {
     const struct object *o = cache_find(req->server->cache, r, r->namespaced ? namespace_ : STR(""), name);
     if (o)
@@ -80,7 +81,8 @@ int write_also_create(struct write *w, const struct resource *r, struct value *v
     return 0;
 }
 
-int write_also_update(struct write *w, const struct resource *r, const struct object *old, struct value *v, struct err *err)
+int write_also_update(struct write *w, const struct resource *r, const struct object *old, struct value *v,
+                      struct err *err)
 {
     struct object *o;
     int rc = make_object(w, r, v, &o, err);
@@ -187,7 +189,8 @@ static void commit(struct write *w, struct object *made)
     for (size_t i = 0; i < w->n_extra; i++)
         writes[n++] = w->extra[i];
     w->n_extra = 0; /* the cache has the objects now */
-    cache_commit(w->req->server->cache, writes, n, w->compares, w->n_compares, w->ops, w->n_ops, w->req->loop, committed, w);
+    cache_commit(w->req->server->cache, writes, n, w->compares, w->n_compares, w->ops, w->n_ops, w->req->loop,
+                 committed, w);
 }
 
 static void attempt(void *arg)
