@@ -497,6 +497,56 @@ static void test_secret_string_data(void **state)
     assert_null(value_path(got.object, "stringData"));
 }
 
+/* ---- admission ---- */
+
+static void test_limit_range(void **state)
+{
+    (void)state;
+    create("", "limitranges", "default",
+           "{'metadata':{'name':'l'},'spec':{'limits':[{'type':'Container','default':{'cpu':'200m'},"
+           "'defaultRequest':{'cpu':'100m'},'max':{'cpu':'1'}}]}}");
+    create("", "pods", "default", POD("a"));
+    const struct value *c = value_at(value_path(got.object, "spec.containers"), 0);
+    assert_true(str_eqz(value_path_str(c, "resources.requests.cpu"), "100m"));
+    assert_true(str_eqz(value_path_str(c, "resources.limits.cpu"), "200m"));
+    struct str note =
+        value_str(value_getz(value_path(got.object, "metadata.annotations"), "kubernetes.io/limit-ranger"));
+    assert_true(str_eqz(note, "LimitRanger plugin set: cpu request for container c; cpu limit for container c"));
+    call(VERB_CREATE, "", "pods", NULL, "default", NULL,
+         "{'metadata':{'name':'b'},'spec':{'containers':[{'name':'c','image':'i','resources':{'limits':{'cpu':'2'}}}]}"
+         "}");
+    expect_err(ERR_FORBIDDEN, "pods \"b\" is forbidden: maximum cpu usage per Container is 1, but limit is 2");
+}
+
+static void test_quota(void **state)
+{
+    (void)state;
+    create("", "resourcequotas", "default", "{'metadata':{'name':'q'},'spec':{'hard':{'pods':'1','configmaps':'1'}}}");
+    call(VERB_PATCH, "", "resourcequotas", "status", "default", "q",
+         "{'status':{'hard':{'pods':'1','configmaps':'1'},'used':{'pods':'0','configmaps':'0'}}}");
+    assert_int_equal(got.rc, 0);
+    create("", "pods", "default", POD("a"));
+    call(VERB_CREATE, "", "pods", NULL, "default", NULL, POD("b"));
+    expect_err(ERR_FORBIDDEN,
+               "pods \"b\" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1");
+    call(VERB_GET, "", "resourcequotas", NULL, "default", "q", NULL);
+    expect("status.used.pods", "1");
+    expect("status.used.configmaps", "0");
+    create("", "configmaps", "default", "{'metadata':{'name':'a'}}");
+    call(VERB_UPDATE, "", "configmaps", NULL, "default", "a", "{'metadata':{'name':'a'},'data':{'k':'v'}}");
+    assert_int_equal(got.rc, 0); /* an update takes nothing more */
+}
+
+static void test_priority(void **state)
+{
+    (void)state;
+    create("scheduling.k8s.io", "priorityclasses", NULL, "{'metadata':{'name':'high'},'value':1000}");
+    create("", "pods", "default",
+           "{'metadata':{'name':'a'},'spec':{'priorityClassName':'high','containers':[{'name':'c','image':'i'}]}}");
+    assert_int_equal(value_path_int(got.object, "spec.priority", 0), 1000);
+    expect("spec.preemptionPolicy", "PreemptLowerPriority");
+}
+
 /* ---- informers ---- */
 
 static struct {
@@ -584,6 +634,9 @@ int main(void)
         T(test_lists),
         T(test_secret_string_data),
         T(test_informer),
+        T(test_limit_range),
+        T(test_quota),
+        T(test_priority),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
