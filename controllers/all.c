@@ -4,6 +4,10 @@
 
 const struct controller *const *controllers_all(void)
 {
-    static const struct controller *const all[] = {&deployment_controller, &replicaset_controller, &endpointslice_controller, NULL};
+    static const struct controller *const all[] = {
+        &namespace_controller,  &serviceaccount_controller, &rootca_controller,           &nodeipam_controller,
+        &deployment_controller, &replicaset_controller,     &endpointslice_controller,    &garbagecollector_controller,
+        NULL,
+    };
     return all;
 }

@@ -6,6 +6,7 @@
 
 #include "controllers/runtime/controller.h"
 
-extern const struct controller deployment_controller, endpointslice_controller, replicaset_controller;
+extern const struct controller deployment_controller, endpointslice_controller, garbagecollector_controller,
+    namespace_controller, nodeipam_controller, replicaset_controller, rootca_controller, serviceaccount_controller;
 
 #endif

@@ -87,7 +87,8 @@ struct controllers_settings { /* what whoever starts the controllers knows; borr
 };
 
 struct facts {
-    const struct client_answer *live; /* in the order wanted */
+    const struct fact_wanted *wanted; /* what `live` answers, one by one */
+    const struct client_answer *live;
     size_t n_live;
     uint64_t random; /* always there: seeds names and jitter */
     const struct controllers_settings *settings;

@@ -197,6 +197,7 @@ static void fetch_facts(struct job *job)
     struct fact_wanted *wanted = o->wanted;
     job->facts.live = ARENA_ARRAY(job->arena, struct client_answer, n);
     job->facts.n_live = n;
+    job->facts.wanted = wanted;
     job->pending = 0;
     for (size_t i = 0; i < n; i++)
         job->pending += wanted[i].kind == FACT_LIVE_GET;
