@@ -211,8 +211,9 @@ static void add_property(struct buf *out, const struct document_writer *w, const
     }
     if (f->default_json)
         buf_printf(out, ",\"default\":%s", f->default_json);
-    if (f->known_values && f->shape == SHAPE_SINGLE && f->type == FIELD_STRING)
-        add_words(out, "enum", f->known_values);
+    const struct str *words = f->known_values ? f->known_values : f->values;
+    if (words && f->shape == SHAPE_SINGLE && f->type == FIELD_STRING)
+        add_words(out, "enum", words);
     add_extensions(out, f);
     buf_add_char(out, '}');
 }
