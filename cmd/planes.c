@@ -2,28 +2,10 @@
 
 #include "api/pki_signer.h"
 #include "controllers/runtime/controller.h"
+#include "scheduler/scheduler.h"
 
 #include <pthread.h>
 #include <stdlib.h>
-
-/* Until scheduler/ is there, a server has none. */
-#if __has_include("scheduler/scheduler.h")
-#include "scheduler/scheduler.h"
-#else
-struct scheduler;
-static int scheduler_start(struct api_server *server, struct loop *loop, struct scheduler **ret, struct err *err)
-{
-    (void)server;
-    (void)loop;
-    (void)err;
-    *ret = NULL;
-    return 0;
-}
-static void scheduler_stop(struct scheduler *s)
-{
-    (void)s;
-}
-#endif
 
 struct planes {
     struct api_server *server;
