@@ -231,6 +231,17 @@ static void renew(void *arg)
 
 /* ---- registration ---- */
 
+static void say_started(struct node_object *n)
+{
+    static const char *const reasons[] = {"NodeHasSufficientMemory", "NodeHasNoDiskPressure", "NodeHasSufficientPID"};
+    const char *name = n->agent->opt.node_name;
+    recorder_node_event(n->agent->recorder, name, "Normal", "Starting", "Starting kubelet.");
+    for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++)
+        recorder_node_event(n->agent->recorder, name, "Normal", reasons[i], "Node %s status is now: %s", name, reasons[i]);
+    recorder_node_event(n->agent->recorder, name, "Normal", "NodeAllocatableEnforced",
+                        "Updated Node Allocatable limit across pods");
+}
+
 static void is_registered(struct node_object *n, const struct object *o)
 {
     bool first = !n->uid[0];
@@ -239,8 +250,10 @@ static void is_registered(struct node_object *n, const struct object *o)
     n->last.len = 0;
     timer_start(&n->lease_timer, n->agent->loop, 0, renew, n);
     timer_start(&n->status_timer, n->agent->loop, 0, look, n);
-    if (first)
+    if (first) {
+        say_started(n);
         n->registered(n->agent);
+    }
 }
 
 static void found(void *arg, const struct client_answer *answer)

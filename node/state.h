@@ -62,6 +62,7 @@ struct pod_version {
     const struct core_v1_pod *pod;
 };
 
+struct kill_operation;
 struct probe_set;
 struct pod_volumes;
 
@@ -97,6 +98,7 @@ struct pod {
     int64_t sandbox_settled_pass, sandbox_retry_at_ms;
     uint32_t next_attempt; /* past those that failed: the runtime may hold on to their names */
     bool cgroup_made;
+    struct kill_operation *kills; /* under way */
     struct pod_volumes *volumes;
     VEC(struct source *) sources;
     struct timer timer;
@@ -138,6 +140,7 @@ void container_settle(struct pod_container *c);
 /* start.c, kill.c, sandbox.c, orphan.c: carry out one action each */
 void container_start(struct pod_container *c, const struct pod_action *action);
 void container_kill(struct pod *p, struct pod_container *c /* may be NULL */, const struct pod_action *action);
+void containers_hurry(struct pod *p, int64_t grace_s);
 void sandbox_create(struct pod *p, uint32_t attempt);
 void sandbox_stop(struct pod *p, const char *id);
 void sandbox_remove_all(struct pod *p);

@@ -20,6 +20,9 @@ struct kill_operation {
     int64_t grace_s, began_ms;
     struct handler_run *hook;
     struct timer hook_limit;
+    bool stopping;
+    int stops; /* calls of the runtime in flight: a shortened grace makes a second one */
+    struct kill_operation *next; /* of the pod */
     char field[400];
 };
 
@@ -27,8 +30,14 @@ static void stopped(void *arg, const ProtobufCMessage *response, const struct er
 {
     struct kill_operation *k = arg;
     struct pod *p = k->p;
+    struct kill_operation **at = &p->kills;
     if (!response && err->code != ERR_NOT_FOUND)
         log_warn("node", "stop container %s of %s/%s: %s", k->id, p->namespace_, p->name, err->message);
+    if (--k->stops > 0)
+        return;
+    while (*at != k)
+        at = &(*at)->next;
+    *at = k->next;
     if (k->c)
         container_settle(k->c);
     else
@@ -47,6 +56,8 @@ static void stop(struct kill_operation *k)
         left = LEAST_GRACE_S < k->grace_s ? LEAST_GRACE_S : k->grace_s;
     if (left < 0)
         left = 0;
+    k->stopping = true;
+    k->stops++;
     req.container_id = k->id;
     req.timeout = left;
     cri_call(k->p->agent->cri, RUNTIME_SERVICE, "StopContainer", &req.base,
@@ -93,7 +104,8 @@ void container_kill(struct pod *p, struct pod_container *c, const struct pod_act
     const struct core_v1_container *spec = c ? pod_container_spec(p->version, c) : NULL;
     const struct core_v1_lifecycle_handler *hook = spec && spec->lifecycle ? spec->lifecycle->pre_stop : NULL;
     *k = (struct kill_operation){.p = pod_hold(p), .c = c, .v = pod_version_get(p->version), .id = strdup(action->id),
-                                 .grace_s = action->grace_s, .began_ms = clock_mono_ms()};
+                                 .grace_s = action->grace_s, .began_ms = clock_mono_ms(), .next = p->kills};
+    p->kills = k;
     snprintf(k->field, sizeof k->field, "spec.%s{%s}", c && c->init ? "initContainers" : "containers", action->name);
     if (k->grace_s < 0)
         k->grace_s = c ? grace_of(p, c, p->version) : 30;
@@ -111,5 +123,21 @@ void container_kill(struct pod *p, struct pod_container *c, const struct pod_act
         k->hook = handler_start(&h, &t, hooked, k);
     } else {
         stop(k);
+    }
+}
+
+/* A second, more impatient deletion: what is under way ends sooner. */
+void containers_hurry(struct pod *p, int64_t grace_s)
+{
+    for (struct kill_operation *k = p->kills, *next; k; k = next) {
+        next = k->next;
+        if (k->grace_s <= grace_s)
+            continue;
+        k->grace_s = grace_s;
+        k->began_ms = clock_mono_ms();
+        if (k->stopping)
+            stop(k);
+        else
+            timer_start(&k->hook_limit, p->agent->loop, grace_s * 1000, hook_over, k);
     }
 }

@@ -406,8 +406,14 @@ static void judge(struct pod *p, int64_t *wake_ms)
     int64_t grace = pod->metadata->has_deletion_grace_period_seconds ? pod->metadata->deletion_grace_period_seconds
                     : pod->spec->has_termination_grace_period_seconds ? pod->spec->termination_grace_period_seconds : 30;
     struct str phase = pod->status->phase;
-    if (p->stage == POD_ENDING && (o->deletion_s || p->deleted) && grace < p->grace_s)
-        p->grace_s = grace;
+    if (p->stage == POD_ENDING && (o->deletion_s || p->deleted)) {
+        if (p->deleted)
+            grace = 0; /* the API has let it go: no reason to wait */
+        if (grace < p->grace_s) {
+            p->grace_s = grace;
+            containers_hurry(p, grace);
+        }
+    }
     if (p->stage != POD_LIVE)
         return;
     if (o->deletion_s || p->deleted) {

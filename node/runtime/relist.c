@@ -14,6 +14,7 @@
 #define RUNTIME_SERVICE "runtime.v1.RuntimeService"
 #define CALL_TIMEOUT_MS 120000
 #define PASS_EVERY_MS 1000
+#define EVENTS_RETRY_MS 2000
 
 struct entry_container {
     struct observed_container o; /* first: handed out as such */
@@ -38,7 +39,7 @@ struct entry_pod {
 struct relist {
     struct relist_options opt;
     struct map pods, sandboxes, containers; /* by uid, id, id */
-    struct timer timer;
+    struct timer timer, events_timer;
     int64_t started, completed;
     int pending;  /* calls of the pass under way */
     bool running, again, failed, synced, dead;
@@ -489,11 +490,34 @@ static void begin(void *arg)
              CALL_TIMEOUT_MS, sandboxes_listed, r);
 }
 
+/* Runtimes that tell of changes make the picture fresh at once; the passes go on as a safety net. */
+static void told(void *arg, const struct Runtime__V1__ContainerEventResponse *event)
+{
+    (void)event;
+    relist_now(arg);
+}
+
+static void listen_again(void *arg);
+
+static void told_no_more(void *arg, const struct err *err)
+{
+    struct relist *r = arg;
+    if (!err || err->code != ERR_METHOD_NOT_ALLOWED)
+        timer_start(&r->events_timer, r->opt.loop, EVENTS_RETRY_MS, listen_again, r);
+}
+
+static void listen_again(void *arg)
+{
+    struct relist *r = arg;
+    cri_events(r->opt.cri, told, told_no_more, r);
+}
+
 struct relist *relist_create(const struct relist_options *opt)
 {
     struct relist *r = calloc(1, sizeof *r);
     r->opt = *opt;
     timer_start(&r->timer, opt->loop, 0, begin, r);
+    listen_again(r);
     return r;
 }
 
@@ -505,6 +529,7 @@ void relist_destroy(struct relist *r)
     if (!r)
         return;
     timer_stop(&r->timer);
+    timer_stop(&r->events_timer);
     map_iter_init(&it, &r->containers);
     while (map_iter_next(&it, &key, &v))
         free_container(v);
