@@ -109,11 +109,15 @@ static struct value *annotations(struct arena *a, const struct rollout *r, int64
     return map;
 }
 
-struct str revisions_create(struct rollout *r, struct outcome *out)
+struct str revisions_name(const struct rollout *r, struct arena *a)
+{
+    return arena_printf(a, STR_FMT "-" STR_FMT, STR_ARG(r->object->name), STR_ARG(template_hash(a, r)));
+}
+
+void revisions_create(const struct rollout *r, struct str name, struct outcome *out)
 {
     struct arena *a = out->arena;
-    struct str hash = template_hash(a, r);
-    struct str name = arena_printf(a, STR_FMT "-" STR_FMT, STR_ARG(r->object->name), STR_ARG(hash));
+    struct str hash = str_sub(name, r->object->name.len + 1, name.len);
     struct value *template = bare_template(a, r->object), *body = value_map(a), *owners = value_list(a);
     struct value *selector = value_path(object_value(a, r->object), "spec.selector");
     int64_t replicas = rollout_first_replicas(r);
@@ -138,10 +142,17 @@ struct str revisions_create(struct rollout *r, struct outcome *out)
         w->on_success = (struct reconcile_event){
             r->object, "Normal", "ScalingReplicaSet",
             arena_printf(a, "Scaled up replica set " STR_FMT " from 0 to %" PRId64, STR_ARG(name), replicas)};
+    w->accept = 1u << -ERR_ALREADY_EXISTS; /* the next run sees whose it is */
     w->on_failure = (struct reconcile_event){
         r->object, "Warning", "ReplicaSetCreateError",
         arena_printf(a, "Failed to create new replica set \"" STR_FMT "\": ", STR_ARG(name))};
-    return name;
+}
+
+/* The revisions a set had before, for `kubectl rollout history` and people: "1,3". */
+static struct str past_revisions(struct arena *a, const struct set *s)
+{
+    struct str past = annotation_of(s->rs->metadata, HISTORY_ANNOTATION), last = annotation_of(s->rs->metadata, REVISION_ANNOTATION);
+    return past.len ? arena_printf(a, STR_FMT "," STR_FMT, STR_ARG(past), STR_ARG(last)) : last;
 }
 
 void revisions_update(const struct rollout *r, const struct set *s, struct outcome *out)
@@ -158,6 +169,8 @@ void revisions_update(const struct rollout *r, const struct set *s, struct outco
         changed = true;
     }
     struct value *wanted = annotations(a, r, revision);
+    if (current && s->revision && revision > s->revision)
+        value_setz(a, wanted, HISTORY_ANNOTATION, value_string(a, past_revisions(a, s)));
     for (size_t i = 0; i < wanted->map.len; i++) {
         struct str key = wanted->map.members[i].key, value = value_str(wanted->map.members[i].value);
         bool counts = str_eqz(key, DESIRED_ANNOTATION) || str_eqz(key, MAX_ANNOTATION);
@@ -165,7 +178,7 @@ void revisions_update(const struct rollout *r, const struct set *s, struct outco
             continue;
         if (!current && s->replicas == 0 && s->was == 0)
             continue;
-        if (str_eq(annotation_of(s->rs->metadata, arena_str(a, key).p), value))
+        if (str_eq(view_map_get(s->rs->metadata->annotations, key), value))
             continue;
         value_set(a, value_ensure_map(a, value_ensure_map(a, patch, "metadata"), "annotations"), key, value_string(a, value));
         changed = true;

@@ -12,8 +12,9 @@
 /* Sort the Deployment's sets into current and old. */
 void revisions_find(struct arena *a, struct rollout *r, struct set *sets, size_t n);
 int64_t revisions_max_old(const struct rollout *r);
-/* Write the ReplicaSet of today's template; its name says its hash. Answers the name. */
-struct str revisions_create(struct rollout *r, struct outcome *out);
+/* What the ReplicaSet of today's template is called: the Deployment's name and the template's hash. */
+struct str revisions_name(const struct rollout *r, struct arena *a);
+void revisions_create(const struct rollout *r, struct str name, struct outcome *out);
 /* Bring revision, annotations, minReadySeconds and replicas of an existing set up to date, in one patch if need be. */
 void revisions_update(const struct rollout *r, const struct set *s, struct outcome *out);
 /* Delete the oldest beyond spec.revisionHistoryLimit. */

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 
 #define DESIRED_ANNOTATION "deployment.kubernetes.io/desired-replicas"
+#define MAX_ANNOTATION "deployment.kubernetes.io/max-replicas"
+#define LIVE_MAX 64 /* sets with pods at the same time */
 
 static int64_t smaller(int64_t a, int64_t b)
 {
@@ -128,13 +130,17 @@ void rollout_rolling_update(struct rollout *r)
     reconcile_old(r);
 }
 
-void rollout_recreate_scale_down(struct rollout *r)
+bool rollout_recreate_scale_down(struct rollout *r)
 {
-    for (size_t i = 0; i < r->n_old; i++)
+    bool changed = false;
+    for (size_t i = 0; i < r->n_old; i++) {
+        changed = changed || r->old[i].replicas > 0;
         r->old[i].replicas = 0;
+    }
+    return changed;
 }
 
-/* ---- proportional scaling ---- */
+/* ---- scaling ---- */
 
 static int64_t annotated(const struct set *s, const char *name)
 {
@@ -146,54 +152,98 @@ static int64_t annotated(const struct set *s, const char *name)
     return n;
 }
 
-static int larger_first(const void *a, const void *b)
+/* The sets that have pods, the current one first. */
+static size_t live_sets(const struct rollout *r, struct set **ret, size_t most)
 {
-    const struct set *x = *(struct set *const *)a, *y = *(struct set *const *)b;
-    if (x->replicas != y->replicas)
-        return x->replicas > y->replicas ? -1 : 1;
-    return x->object->creation_s < y->object->creation_s ? -1 : x->object->creation_s > y->object->creation_s;
-}
-
-static int64_t share(const struct rollout *r, const struct set *s, int64_t before)
-{
-    int64_t max_before = annotated(s, "deployment.kubernetes.io/max-replicas"), target = r->replicas + r->max_surge;
-    if (max_before <= 0)
-        max_before = before;
-    return (s->replicas * target * 2 + max_before) / (max_before * 2) - s->replicas; /* rounded to nearest */
-}
-
-bool rollout_scale(struct rollout *r)
-{
-    struct set *live[64];
     size_t n = 0;
-    int64_t total = 0;
     if (r->current && r->current->replicas > 0)
-        live[n++] = r->current;
-    for (size_t i = 0; i < r->n_old && n < 64; i++) {
+        ret[n++] = r->current;
+    for (size_t i = 0; i < r->n_old && n < most; i++) {
         if (r->old[i].replicas > 0)
-            live[n++] = &r->old[i];
+            ret[n++] = &r->old[i];
     }
-    bool changed = false;
+    return n;
+}
+
+bool rollout_is_scaled(const struct rollout *r)
+{
+    struct set *live[LIVE_MAX];
+    size_t n = live_sets(r, live, LIVE_MAX);
     for (size_t i = 0; i < n; i++) {
         int64_t desired = annotated(live[i], DESIRED_ANNOTATION);
-        changed = changed || (desired >= 0 && desired != r->replicas);
+        if (desired >= 0 && desired != r->replicas)
+            return true;
+    }
+    return false;
+}
+
+static int by_size(const struct set *x, const struct set *y, int newer_first)
+{
+    if (x->replicas != y->replicas)
+        return x->replicas > y->replicas ? -1 : 1;
+    if (x->object->creation_s != y->object->creation_s)
+        return x->object->creation_s > y->object->creation_s ? -newer_first : newer_first;
+    return -newer_first * str_cmp(x->object->name, y->object->name);
+}
+
+static int larger_then_newer(const void *x, const void *y)
+{
+    return by_size(*(struct set *const *)x, *(struct set *const *)y, 1);
+}
+
+static int larger_then_older(const void *x, const void *y)
+{
+    return by_size(*(struct set *const *)x, *(struct set *const *)y, -1);
+}
+
+/* By how much a set changes when the whole grows or shrinks: in proportion to its size, to the nearest pod. */
+static int64_t share(const struct rollout *r, const struct set *s)
+{
+    int64_t before = annotated(s, MAX_ANNOTATION), target = r->replicas + r->max_surge;
+    if (r->replicas == 0)
+        return -s->replicas;
+    if (before <= 0)
+        before = r->deployment->status->replicas;
+    if (before <= 0)
+        return 0;
+    return (s->replicas * target * 2 + before) / (before * 2) - s->replicas;
+}
+
+static void scale_in_proportion(struct rollout *r, struct set **live, size_t n)
+{
+    int64_t total = 0, added = 0;
+    for (size_t i = 0; i < n; i++)
         total += live[i]->replicas;
-    }
-    if (!changed)
-        return false;
-    if (n == 1) {
-        live[0]->replicas = r->replicas;
-        return true;
-    }
-    int64_t to_add = (r->replicas > 0 ? r->replicas + r->max_surge : 0) - total, added = 0, before = total;
-    qsort(live, n, sizeof *live, larger_first);
-    for (size_t i = 0; i < n && to_add != 0; i++) {
-        int64_t part = share(r, live[i], before), left = to_add - added;
-        part = to_add > 0 ? smaller(larger(part, 0), left) : larger(smaller(part, 0), left);
+    int64_t to_add = (r->replicas > 0 ? r->replicas + r->max_surge : 0) - total;
+    if (to_add == 0)
+        return;
+    qsort(live, n, sizeof *live, to_add > 0 ? larger_then_newer : larger_then_older);
+    for (size_t i = 0; i < n; i++) {
+        int64_t left = to_add - added, part = left ? share(r, live[i]) : 0;
+        part = to_add > 0 ? smaller(part, left) : larger(part, left);
         live[i]->replicas = larger(live[i]->replicas + part, 0);
         added += part;
     }
-    if (n && added != to_add) /* what rounding left over goes to the largest */
-        live[0]->replicas = larger(live[0]->replicas + to_add - added, 0);
-    return true;
+    live[0]->replicas = larger(live[0]->replicas + to_add - added, 0); /* what rounding left over */
+}
+
+void rollout_scale(struct rollout *r)
+{
+    struct set *live[LIVE_MAX], *only;
+    size_t n = live_sets(r, live, LIVE_MAX);
+    if (n <= 1) {
+        only = n ? live[0] : r->current ? r->current : r->n_old ? &r->old[r->n_old - 1] : NULL;
+        if (only)
+            only->replicas = r->replicas;
+        return;
+    }
+    const struct set *c = r->current;
+    if (c && c->replicas == r->replicas && annotated(c, DESIRED_ANNOTATION) == r->replicas && c->available == r->replicas) {
+        for (size_t i = 0; i < r->n_old; i++)
+            r->old[i].replicas = 0; /* the current one has all it needs */
+        return;
+    }
+    bool recreate = r->deployment->spec->strategy && str_eqz(r->deployment->spec->strategy->type, "Recreate");
+    if (!recreate)
+        scale_in_proportion(r, live, n);
 }

@@ -24,6 +24,8 @@ struct rollout {
     struct set *old;     /* the others, oldest first */
     size_t n_old;
     struct str created;  /* the name of the ReplicaSet this run creates, STR_NULL = none */
+    bool collision;      /* that name is taken: the next run tries another hash */
+    bool scaling;        /* spec.replicas was changed: this run does nothing else */
 };
 
 /* maxSurge and maxUnavailable of the strategy as numbers: percentages round up and down; never both zero. */
@@ -33,8 +35,10 @@ int64_t rollout_max_unavailable(const struct rollout *r);
 int64_t rollout_first_replicas(const struct rollout *r);
 /* Set `replicas` of every set to what it should be now. */
 void rollout_rolling_update(struct rollout *r);
-void rollout_recreate_scale_down(struct rollout *r);
-/* The Deployment was scaled while several sets have pods: each gets its share. Answers whether this was the case. */
-bool rollout_scale(struct rollout *r);
+bool rollout_recreate_scale_down(struct rollout *r); /* whether there was anything left */
+/* Whether spec.replicas is not what the sets with pods were last told of. */
+bool rollout_is_scaled(const struct rollout *r);
+/* Follow it: a single set takes it as it is, several get their shares. */
+void rollout_scale(struct rollout *r);
 
 #endif

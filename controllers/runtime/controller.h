@@ -91,6 +91,7 @@ struct facts {
     const struct client_answer *live;
     size_t n_live;
     uint64_t random; /* always there: seeds names and jitter */
+    struct str failure; /* of the last run of this key: what the first write that failed was told; empty = all went well */
     const struct controllers_settings *settings;
 };
 

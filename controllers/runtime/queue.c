@@ -18,6 +18,7 @@ static void item_free(struct queue_item *item)
     timer_stop(&item->timer);
     free(item->namespace_);
     free(item->name);
+    free(item->failure);
     free(item);
 }
 

@@ -16,6 +16,7 @@ struct queue_item {
     bool running;
     bool queued;   /* linked below */
     int failures;
+    char *failure; /* owned: why the last run failed, NULL = it did not, or nobody said */
     struct timer timer;
     struct queue *queue;
     struct queue_item *next;

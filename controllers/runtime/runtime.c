@@ -145,6 +145,8 @@ static void on_written(void *arg, const struct client_answer *answer)
         note_written(job, answer->object->resource, answer->object->revision);
     if (answer->rc < 0 && !(expected->write->accept & 1u << -answer->rc)) {
         job->failed = true;
+        if (answer->rc != ERR_CONFLICT && answer->err && !job->item->failure)
+            job->item->failure = strdup(answer->err->message);
         /* a conflict means somebody else was faster: the next run sees what they did */
         if (answer->rc != ERR_CONFLICT)
             log_warn(job->running->controller->name, "%s/%s: %s " STR_FMT " " STR_FMT ": %s", job->item->namespace_,
@@ -261,6 +263,9 @@ static void turn(void *arg)
         job->item = item;
         job->arena = arena_create(0);
         job->facts.settings = all->settings;
+        job->facts.failure = item->failure ? arena_str(job->arena, str_from(item->failure)) : STR_NULL;
+        free(item->failure);
+        item->failure = NULL;
         job->link = &r->jobs;
         job->next = r->jobs;
         if (job->next)
