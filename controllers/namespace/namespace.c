@@ -7,6 +7,9 @@
 
 #define FINALIZER "kubernetes"
 
+/* As upstream: `kubectl delete -f` that begins with a namespace still finds what else it wants to delete. */
+#define DELAY_MS 5000
+
 enum { WATCH_NAMESPACES };
 
 static void keys_of_content(const struct view *v, const struct object *old, const struct object *now,
@@ -68,6 +71,10 @@ static void reconcile(const struct view *v, struct key key, int64_t now_ms, cons
     struct remains remains = {0};
     if (!o || !o->deletion_s)
         return;
+    if (now_ms < o->deletion_s * 1000 + DELAY_MS) {
+        outcome_requeue_at(out, o->deletion_s * 1000 + DELAY_MS);
+        return;
+    }
     for (int i = 0; i < view_len(v); i++)
         delete_content(v, i, o->name, &remains, out);
     if (!remains.n_resources) {
