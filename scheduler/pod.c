@@ -1,6 +1,5 @@
-#include "scheduler/pod.h"
+#include "scheduler/snapshot.h"
 
-#include "base/clock.h"
 #include "base/mem.h"
 
 #include <assert.h>
@@ -57,6 +56,40 @@ static void keep_tolerations(struct sched_pod *p, struct core_v1_toleration_arra
                                     .exists = str_eqz(from.items[i].operator_, "Exists")};
     p->tolerations = to;
     p->n_tolerations = from.len;
+}
+
+/* Nodes list images with their tag: "nginx" there is "nginx:latest". */
+static bool has_tag(struct str image)
+{
+    size_t at, after = 0;
+    struct str rest = image;
+    while (str_index(rest, '/', &at)) {
+        after += at + 1;
+        rest = str_sub(image, after, image.len);
+    }
+    return str_index(rest, ':', &at) || str_index(rest, '@', &at);
+}
+
+static void keep_images(struct sched_pod *p, const struct core_v1_pod_spec *spec)
+{
+    struct core_v1_container_array lists[2] = {spec->init_containers, spec->containers};
+    size_t bytes = 0, n = lists[0].len + lists[1].len;
+    for (int k = 0; k < 2; k++)
+        for (size_t i = 0; i < lists[k].len; i++)
+            bytes += lists[k].items[i].image.len + sizeof ":latest";
+    if (!n)
+        return;
+    struct str *to = mem_alloc(n * sizeof *to + bytes);
+    char *at = (char *)(to + n);
+    for (int k = 0; k < 2; k++) {
+        for (size_t i = 0; i < lists[k].len; i++) {
+            struct str image = copy_to(&at, lists[k].items[i].image);
+            if (!has_tag(image))
+                image.len += copy_to(&at, STR(":latest")).len;
+            to[p->n_images++] = image;
+        }
+    }
+    p->images = to;
 }
 
 /* The pod's own values of matchLabelKeys (In) and mismatchLabelKeys (NotIn) narrow the selector. */
@@ -221,14 +254,24 @@ static void keep_constraints(struct sched_pod *p, const struct object *o)
     p->constraints = c;
 }
 
-static void decode(struct sched_pod *p, const struct object *o, struct resource_names *names)
+static struct owner_pods *find_owner(const struct object *o, struct snapshot *s)
+{
+    const struct object_owner *owner = object_controller(o);
+    bool replicated = owner && (str_eqz(owner->kind, "ReplicaSet") || str_eqz(owner->kind, "StatefulSet") ||
+                                str_eqz(owner->kind, "ReplicationController"));
+    return replicated ? owner_pods_get(&s->owners, owner->uid) : NULL;
+}
+
+static void decode(struct sched_pod *p, const struct object *o, struct snapshot *s)
 {
     struct arena *scratch = arena_create(0);
     const struct core_v1_pod *pod = view_object(scratch, o);
-    requests_of_pod(pod, names, &p->requests);
+    requests_of_pod(pod, &s->names, &p->requests);
     p->priority = pod->spec->priority;
     p->never_preempts = str_eqz(pod->spec->preemption_policy, "Never");
     keep_tolerations(p, pod->spec->tolerations);
+    keep_images(p, pod->spec);
+    p->owner = find_owner(o, s);
     if (has_constraints(pod->spec))
         keep_constraints(p, o);
     if (pod->spec->scheduling_gates.len && !p->node)
@@ -236,33 +279,32 @@ static void decode(struct sched_pod *p, const struct object *o, struct resource_
     arena_destroy(scratch);
 }
 
-static void forget_decoded(struct sched_pod *p)
+static void forget_decoded(struct sched_pod *p, struct snapshot *s)
 {
     arena_destroy(p->arena);
-    free((void *)p->tolerations);
+    sched_pod_slim(p);
     free(p->requests.extended);
+    owner_pods_put(&s->owners, p->owner);
     p->arena = NULL;
     p->constraints = NULL;
-    p->tolerations = NULL;
-    p->n_tolerations = 0;
+    p->owner = NULL;
     p->has_affinity = p->has_anti_affinity = false;
 }
 
-struct sched_pod *sched_pod_create(const struct object *o, struct resource_names *names)
+struct sched_pod *sched_pod_create(const struct object *o, struct snapshot *s)
 {
     struct sched_pod *p = MEM_NEW(struct sched_pod);
     p->object = object_get(o);
-    p->first_seen_ms = clock_mono_ms();
-    decode(p, o, names);
+    decode(p, o, s);
     return p;
 }
 
-void sched_pod_destroy(struct sched_pod *p)
+void sched_pod_destroy(struct sched_pod *p, struct snapshot *s)
 {
     if (!p)
         return;
     assert(!p->node);
-    forget_decoded(p);
+    forget_decoded(p, s);
     object_put(p->object);
     free((void *)p->nominated.p);
     free(p);
@@ -274,15 +316,15 @@ bool sched_pod_must_decode(const struct sched_pod *p, const struct object *now)
     return !now->generation || now->generation > 1 || p->object->generation != now->generation;
 }
 
-void sched_pod_update(struct sched_pod *p, const struct object *now, struct resource_names *names)
+void sched_pod_update(struct sched_pod *p, const struct object *now, struct snapshot *s)
 {
     const struct object *old = p->object;
     if (sched_pod_must_decode(p, now)) {
         assert(!p->node);
         if (p->state == POD_GATED) /* decoding finds out whether it still is */
             p->state = POD_IDLE;
-        forget_decoded(p);
-        decode(p, now, names);
+        forget_decoded(p, s);
+        decode(p, now, s);
     }
     p->object = object_get(now);
     object_put(old);
@@ -291,6 +333,8 @@ void sched_pod_update(struct sched_pod *p, const struct object *now, struct reso
 void sched_pod_slim(struct sched_pod *p)
 {
     free((void *)p->tolerations);
+    free((void *)p->images);
     p->tolerations = NULL;
-    p->n_tolerations = 0;
+    p->images = NULL;
+    p->n_tolerations = p->n_images = 0;
 }

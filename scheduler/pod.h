@@ -11,6 +11,7 @@
 #include "openapi/meta/selector.h"
 #include "openapi/object/object.h"
 #include "openapi/views.h"
+#include "scheduler/owners.h"
 #include "scheduler/resources.h"
 
 struct sched_node;
@@ -82,6 +83,9 @@ struct sched_pod {
     struct requests requests;
     const struct toleration *tolerations;      /* in one block with their strings; freed once placed */
     size_t n_tolerations;
+    const struct str *images;                  /* of its containers, as nodes name them; likewise */
+    size_t n_images;
+    struct owner_pods *owner;                  /* replicas of the same owner; NULL = not replicated */
     int32_t priority;
     bool never_preempts;
     bool has_affinity;      /* any required or preferred term about other pods */
@@ -99,19 +103,19 @@ struct sched_pod {
     uint64_t sequence;
     int64_t queued_us;       /* order among pods of one priority */
     int64_t failed_ms, backoff_until_ms;
-    int64_t first_seen_ms;
 
     struct str nominated;    /* node freed for it by preemption; on the heap */
 };
 
-/* Decode. `names` numbers extended resources. */
-struct sched_pod *sched_pod_create(const struct object *o, struct resource_names *names);
-void sched_pod_destroy(struct sched_pod *p); /* NULL is fine; must be off its node */
+struct snapshot;
+/* Decode. The snapshot numbers extended resources and knows the owners. */
+struct sched_pod *sched_pod_create(const struct object *o, struct snapshot *s);
+void sched_pod_destroy(struct sched_pod *p, struct snapshot *s); /* NULL is fine; must be off its node */
 /* The object has changed. True when what scheduling knows has changed with it: then the pod must have been taken off its
  * node before (requests count there), else nothing but the reference is exchanged. */
 bool sched_pod_must_decode(const struct sched_pod *p, const struct object *now);
-void sched_pod_update(struct sched_pod *p, const struct object *now, struct resource_names *names);
-/* Placed pods need no tolerations. */
+void sched_pod_update(struct sched_pod *p, const struct object *now, struct snapshot *s);
+/* Placed pods need neither tolerations nor images. */
 void sched_pod_slim(struct sched_pod *p);
 
 bool tolerated(const struct toleration *t, size_t n, struct str key, struct str value, enum taint_effect effect);

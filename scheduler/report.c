@@ -42,6 +42,34 @@ static void on_patched(void *arg, const struct client_answer *answer)
         log_warn("scheduler", "status of a pod: %s", answer->err ? answer->err->message : "");
 }
 
+static void patch_status(struct scheduler *s, struct arena *a, const struct object *pod, struct value *status)
+{
+    struct value *body = value_map(a);
+    if (!status->map.len)
+        return;
+    value_set_path(a, body, "metadata.uid", value_string(a, pod->uid));
+    value_setz(a, body, "status", status);
+    struct client_call call = {.verb = VERB_PATCH, .resource = s->pod_resource, .subresource = STR("status"),
+                               .namespace_ = pod->namespace_, .name = pod->name, .body = body,
+                               .patch_type = PATCH_TYPE_STRATEGIC, .grace_period_s = -1};
+    client_send(s->client, &call, on_patched, NULL);
+}
+
+static void set_nominated(struct arena *a, struct value *status, const struct core_v1_pod *pod, struct str nominated)
+{
+    if (nominated.p && !str_eq(nominated, pod->status->nominated_node_name))
+        value_setz(a, status, "nominatedNodeName", nominated.len ? value_string(a, nominated) : value_null(a));
+}
+
+void scheduler_report_nominated(struct scheduler *s, const struct object *pod, struct str nominated)
+{
+    struct arena *a = arena_create(0);
+    struct value *status = value_map(a);
+    set_nominated(a, status, view_object(a, pod), nominated);
+    patch_status(s, a, pod, status);
+    arena_destroy(a);
+}
+
 void scheduler_report_failure(struct scheduler *s, const struct object *pod, const char *reason, struct str message,
                               struct str nominated)
 {
@@ -49,23 +77,13 @@ void scheduler_report_failure(struct scheduler *s, const struct object *pod, con
     struct str note = message.len <= NOTE_MAX ? message : arena_printf(a, "%.*s ...", NOTE_MAX - 4, message.p);
     client_event(s->client, SCHEDULER_NAME, "", pod, "Warning", "FailedScheduling", STR_FMT, STR_ARG(note));
     const struct core_v1_pod *view = view_object(a, pod);
-    struct value *status = value_map(a), *body = value_map(a), *condition = make_condition(a, view, reason, message);
+    struct value *status = value_map(a), *condition = make_condition(a, view, reason, message);
     if (condition) {
         struct value *list = value_list(a);
         value_append(a, list, condition);
         value_setz(a, status, "conditions", list);
     }
-    if (nominated.p && !str_eq(nominated, view->status->nominated_node_name))
-        value_setz(a, status, "nominatedNodeName", nominated.len ? value_string(a, nominated) : value_null(a));
-    if (status->map.len) {
-        struct value *meta = value_map(a);
-        value_setz(a, meta, "uid", value_string(a, pod->uid));
-        value_setz(a, body, "metadata", meta);
-        value_setz(a, body, "status", status);
-        struct client_call call = {.verb = VERB_PATCH, .resource = s->pod_resource, .subresource = STR("status"),
-                                   .namespace_ = pod->namespace_, .name = pod->name, .body = body,
-                                   .patch_type = PATCH_TYPE_STRATEGIC, .grace_period_s = -1};
-        client_send(s->client, &call, on_patched, NULL);
-    }
+    set_nominated(a, status, view, nominated);
+    patch_status(s, a, pod, status);
     arena_destroy(a);
 }

@@ -18,9 +18,17 @@ enum {
 static void not_schedulable(struct scheduler *s, struct sched_pod *p)
 {
     struct cycle *c = &s->cycle;
-    struct str message = cycle_message(c);
-    pod_queue_unschedulable(&s->queue, p, c->refused_by, clock_mono_ms());
-    scheduler_report_failure(s, p->object, "Unschedulable", message, STR_NULL);
+    struct str message = cycle_message(c), nominated = STR_NULL;
+    uint32_t refused_by = c->refused_by;
+    if (s->snapshot.nodes.len) {
+        struct str more = scheduler_preempt(s, p, &nominated);
+        if (more.p)
+            message = arena_printf(c->arena, STR_FMT " " STR_FMT, STR_ARG(message), STR_ARG(more));
+    }
+    if (nominated.p)
+        snapshot_nominate(&s->snapshot, p, nominated);
+    pod_queue_unschedulable(&s->queue, p, refused_by, clock_mono_ms());
+    scheduler_report_failure(s, p->object, "Unschedulable", message, nominated);
 }
 
 static void decide(struct scheduler *s, struct sched_pod *p)
@@ -36,7 +44,8 @@ static void decide(struct scheduler *s, struct sched_pod *p)
 
 static bool all_synced(const struct scheduler *s)
 {
-    return informer_synced(s->pods) && informer_synced(s->nodes) && informer_synced(s->namespaces);
+    return informer_synced(s->pods) && informer_synced(s->nodes) && informer_synced(s->namespaces) &&
+           informer_synced(s->budgets);
 }
 
 static void release(struct scheduler *s)
@@ -125,8 +134,10 @@ void scheduler_stop(struct scheduler *s)
     informer_destroy(s->pods);
     informer_destroy(s->nodes);
     informer_destroy(s->namespaces);
+    informer_destroy(s->budgets);
     client_destroy(s->client); /* answers that are still out do not come any more */
     scheduler_drop_bindings(s);
+    scheduler_drop_evictions(s);
     scheduler_forget_all(s);
     pod_queue_finish(&s->queue);
     cycle_finish(&s->cycle);

@@ -1,5 +1,5 @@
 /* scheduler internal: the scheduler's own state, shared by its files: scheduler.c (turns), watch.c (what the cluster looks
- * like), bind.c (decisions carried out), report.c (what people are told). */
+ * like), bind.c and evict.c (decisions carried out), report.c (what people are told). */
 #ifndef SKIFF_SCHEDULER_SCHEDULER_INTERNAL_H
 #define SKIFF_SCHEDULER_SCHEDULER_INTERNAL_H
 
@@ -11,12 +11,13 @@
 
 enum { CHANGED_NODES_MAX = 8 };
 
-struct binding; /* bind.c */
+struct binding;  /* bind.c */
+struct eviction; /* evict.c */
 
 struct scheduler {
     struct loop *loop;
     struct client *client;
-    struct informer *pods, *nodes, *namespaces;
+    struct informer *pods, *nodes, *namespaces, *budgets;
     const struct resource *pod_resource;
     int field_node_name, field_scheduler_name, field_phase; /* positions in object->fields */
     struct map by_uid; /* -> struct sched_pod, waiting and placed ones */
@@ -26,6 +27,7 @@ struct scheduler {
     struct timer wake, flush;
     bool turn_posted, stopped;
     struct binding *bindings; /* in flight */
+    struct eviction *evictions;
     size_t n_binding;
     size_t n_posted; /* posts that still refer to us */
 
@@ -47,9 +49,15 @@ struct sched_pod *scheduler_find(const struct scheduler *s, struct str uid);
 void scheduler_bind(struct scheduler *s, struct sched_pod *p, struct sched_node *n);
 void scheduler_drop_bindings(struct scheduler *s); /* at the end: their answers do not come any more */
 
+/* evict.c: make room for a pod that fits nowhere. What is to be said if that does not help, else STR_NULL; ret_nominated as
+ * for scheduler_report_failure. */
+struct str scheduler_preempt(struct scheduler *s, struct sched_pod *p, struct str *ret_nominated);
+void scheduler_drop_evictions(struct scheduler *s);
+
 /* report.c: the Event and the condition; `nominated` is a node name to set, "" to clear, STR_NULL to leave. */
 void scheduler_report_failure(struct scheduler *s, const struct object *pod, const char *reason, struct str message,
                               struct str nominated);
+void scheduler_report_nominated(struct scheduler *s, const struct object *pod, struct str nominated);
 
 /* scheduler.c */
 void scheduler_take_turn(struct scheduler *s); /* soon, if there is something to do */

@@ -76,6 +76,7 @@ void snapshot_finish(struct snapshot *s)
         node_free(s, value);
     map_finish(&s->by_name);
     map_finish(&s->images);
+    map_finish(&s->owners);
     vec_free(&s->nodes);
     resource_names_finish(&s->names);
 }
@@ -197,6 +198,12 @@ static bool same_labels(const struct object *a, const struct object *b)
     return true;
 }
 
+static void set_zoned(struct snapshot *s, struct sched_node *n, bool zoned)
+{
+    s->n_zoned += (size_t)zoned - (size_t)n->zoned;
+    n->zoned = zoned;
+}
+
 uint32_t snapshot_set_node(struct snapshot *s, const struct object *o, struct sched_node **ret_node)
 {
     struct arena *scratch = arena_create(0);
@@ -218,6 +225,7 @@ uint32_t snapshot_set_node(struct snapshot *s, const struct object *o, struct sc
     if (read_taints(n, node->spec))
         events |= EVENT_NODE_TAINT;
     read_images(s, n, node->status);
+    set_zoned(s, n, object_label(o, STR("topology.kubernetes.io/zone")).p != NULL);
     arena_destroy(scratch);
     if (ret_node)
         *ret_node = n;
@@ -234,6 +242,7 @@ void snapshot_remove_node(struct snapshot *s, struct str name)
         s->nodes.items[n->at]->at = n->at;
     object_put(n->object);
     n->object = NULL;
+    set_zoned(s, n, false);
     forget_images(s, n);
     drop_when_unused(s, n);
 }
@@ -267,6 +276,14 @@ void node_add_pod(struct snapshot *s, struct sched_node *n, struct sched_pod *p)
         n->cap_pods = n->cap_pods ? n->cap_pods * 2 : 8;
         n->pods = mem_realloc(n->pods, n->cap_pods * sizeof *n->pods);
     }
+    if (!n->n_pods) {
+        n->lowest_priority = p->priority;
+        n->lowest_unknown = false;
+    } else if (p->priority < n->lowest_priority) {
+        n->lowest_priority = p->priority;
+    }
+    if (p->owner)
+        owner_pods_add(p->owner, n, 1);
     p->at_node = n->n_pods;
     n->pods[n->n_pods++] = p;
     count(s, n, p, 1);
@@ -294,7 +311,25 @@ void node_remove_pod(struct snapshot *s, struct sched_node *n, struct sched_pod 
     n->pods[p->at_node] = n->pods[--n->n_pods];
     n->pods[p->at_node]->at_node = p->at_node;
     count(s, n, p, -1);
+    if (p->owner)
+        owner_pods_add(p->owner, n, -1);
+    if (p->priority == n->lowest_priority)
+        n->lowest_unknown = true;
     remove_ports(n, p);
+}
+
+int32_t node_lowest_priority(struct sched_node *n)
+{
+    if (!n->n_pods)
+        return INT32_MAX;
+    if (n->lowest_unknown) {
+        n->lowest_priority = INT32_MAX;
+        for (size_t i = 0; i < n->n_pods; i++)
+            if (n->pods[i]->priority < n->lowest_priority)
+                n->lowest_priority = n->pods[i]->priority;
+        n->lowest_unknown = false;
+    }
+    return n->lowest_priority;
 }
 
 void snapshot_place(struct snapshot *s, struct sched_pod *p, struct str node_name)

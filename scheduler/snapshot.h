@@ -28,13 +28,14 @@ struct sched_node {
 
     struct sched_pod **pods;
     size_t cap_pods;
+    int32_t lowest_priority; /* of the pods; see node_lowest_priority */
+    bool lowest_unknown, zoned;
     size_t n_affinity, n_anti_affinity; /* how many of the pods have such terms */
     VEC(struct host_port) ports;        /* in use; strings are the pods' */
     VEC(struct sched_pod *) nominated;  /* pods for which preemption has made room here */
     const struct object *object;        /* NULL: not known, only pods name it */
     struct str name;
     size_t at; /* in snapshot.nodes */
-    struct str zone_key;
     VEC(struct node_image) images;
 };
 
@@ -52,6 +53,8 @@ struct snapshot {
     VEC(struct sched_node *) nodes;
     struct map by_name;
     struct map images; /* name -> struct image */
+    struct map owners; /* uid -> struct owner_pods */
+    size_t n_zoned;    /* nodes that say which zone they are in */
     struct resource_names names;
     size_t n_affinity, n_anti_affinity; /* placed pods with such terms */
     size_t n_nominated;
@@ -88,6 +91,8 @@ void snapshot_unplace(struct snapshot *s, struct sched_pod *p);
 /* Only for a moment, without a trace: what a node would be with or without a pod (preemption, nominated pods). */
 void node_add_pod(struct snapshot *s, struct sched_node *n, struct sched_pod *p);
 void node_remove_pod(struct snapshot *s, struct sched_node *n, struct sched_pod *p);
+
+int32_t node_lowest_priority(struct sched_node *n); /* INT32_MAX when it has no pods */
 
 void snapshot_nominate(struct snapshot *s, struct sched_pod *p, struct str node_name); /* STR_NULL: no more */
 

@@ -114,7 +114,7 @@ static void forget(struct scheduler *s, struct sched_pod *p)
         snapshot_nominate(&s->snapshot, p, STR_NULL);
     pod_queue_remove(&s->queue, p);
     map_remove(&s->by_uid, p->object->uid);
-    sched_pod_destroy(p);
+    sched_pod_destroy(p, &s->snapshot);
 }
 
 static bool same_labels(const struct object *a, const struct object *b)
@@ -143,7 +143,7 @@ static void set_placed(struct scheduler *s, struct sched_pod *p, const struct ob
         events |= EVENT_POD_DELETE; /* it may need less now */
     }
     bool labels = !same_labels(p->object, now);
-    sched_pod_update(p, now, &s->snapshot.names);
+    sched_pod_update(p, now, &s->snapshot);
     p->state = POD_PLACED;
     if (!p->node)
         snapshot_place(&s->snapshot, p, node_name);
@@ -154,20 +154,20 @@ static void set_placed(struct scheduler *s, struct sched_pod *p, const struct ob
 static void set_waiting(struct scheduler *s, struct sched_pod *p, const struct object *now, bool is_new)
 {
     if (p->state == POD_BINDING || p->state == POD_PLACED) { /* an older state than our decision, or its status */
-        if (p->state == POD_BINDING && p->object->generation == now->generation && now->generation == 1)
-            sched_pod_update(p, now, &s->snapshot.names);
+        if (p->state == POD_BINDING && !sched_pod_must_decode(p, now))
+            sched_pod_update(p, now, &s->snapshot);
         return;
     }
     bool spec_changed = is_new || p->object->generation != now->generation || !now->generation;
     if (!spec_changed) { /* its status, mostly written by ourselves, or its labels: it stays where it is */
         bool labels = !same_labels(p->object, now);
-        sched_pod_update(p, now, &s->snapshot.names);
+        sched_pod_update(p, now, &s->snapshot);
         if (labels)
             pod_queue_activate(&s->queue, p, clock_mono_ms());
     } else {
         if (!is_new) {
             pod_queue_remove(&s->queue, p);
-            sched_pod_update(p, now, &s->snapshot.names);
+            sched_pod_update(p, now, &s->snapshot);
         }
         if (p->state == POD_IDLE)
             pod_queue_add(&s->queue, p);
@@ -191,7 +191,7 @@ static void on_pod(void *arg, const struct object *old, const struct object *now
     }
     bool is_new = !p;
     if (is_new) {
-        p = sched_pod_create(now, &s->snapshot.names);
+        p = sched_pod_create(now, &s->snapshot);
         map_put(&s->by_uid, now->uid, p);
     }
     if (placed)
@@ -246,6 +246,8 @@ void scheduler_watch(struct scheduler *s)
     s->nodes = client_informer(s->client, &(struct informer_options){.resource = resource_find(STR(""), STR("nodes")),
                                                                       .on_change = on_node, .on_synced = on_synced, .arg = s});
     s->pods = client_informer(s->client, &(struct informer_options){.resource = pods, .on_change = on_pod, .on_synced = on_synced, .arg = s});
+    s->budgets = client_informer(s->client, &(struct informer_options){.resource = resource_find(STR("policy"), STR("poddisruptionbudgets")),
+                                                                        .on_synced = on_synced, .arg = s});
     s->snapshot.find_namespace = find_namespace;
     s->snapshot.find_namespace_arg = s;
 }
@@ -261,7 +263,7 @@ void scheduler_forget_all(struct scheduler *s)
         if (p->nominated.len)
             snapshot_nominate(&s->snapshot, p, STR_NULL);
         snapshot_unplace(&s->snapshot, p);
-        sched_pod_destroy(p);
+        sched_pod_destroy(p, &s->snapshot);
     }
     map_finish(&s->by_uid);
     scheduler_apply_events(s);

@@ -46,6 +46,7 @@ struct plugin {
     /* From raw scores of cycle.feasible to 0 … 100; NULL = they are already. */
     void (*normalize)(const struct cycle *c, int64_t *scores, size_t n);
     int64_t weight;
+    bool counts_pods; /* what it prepares depends on the pods placed */
 };
 
 extern const struct plugin *const plugins[N_PLUGINS];
