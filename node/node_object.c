@@ -135,6 +135,23 @@ static void news_text(struct buf *out, const struct node_facts *f)
     arena_destroy(a);
 }
 
+/* A copy of its own: the status came from the one remembered before. */
+static void remember_conditions(struct node_object *n, const struct value *status)
+{
+    struct arena *fresh = arena_create(0);
+    struct buf text = {0};
+    struct json_options opt = {0};
+    struct err err = ERR_INIT;
+    struct value *conditions = NULL, *kept = value_map(fresh);
+    json_encode(&text, value_getz(status, "conditions"));
+    if (json_decode(fresh, arena_str(fresh, buf_str(&text)), &opt, &conditions, &err) == 0)
+        value_setz(fresh, kept, "conditions", conditions);
+    buf_free(&text);
+    arena_destroy(n->status_arena);
+    n->status_arena = fresh;
+    n->status = kept;
+}
+
 static void look(void *arg)
 {
     struct node_object *n = arg;
@@ -163,18 +180,7 @@ static void look(void *arg)
     n->status_in_flight = true;
     client_send(n->agent->client, &call, status_done, n);
     node_events(n, f.ready);
-    if (n->status_arena) /* the images of the new status may live in `a`: keep a copy of the conditions only */
-        arena_destroy(n->status_arena);
-    n->status_arena = arena_create(0);
-    n->status = value_map(n->status_arena);
-    struct buf text = {0};
-    struct json_options opt = {0};
-    struct err err = ERR_INIT;
-    struct value *conditions = NULL;
-    json_encode(&text, value_getz(status, "conditions"));
-    if (json_decode(n->status_arena, arena_str(n->status_arena, buf_str(&text)), &opt, &conditions, &err) == 0)
-        value_setz(n->status_arena, n->status, "conditions", conditions);
-    buf_free(&text);
+    remember_conditions(n, status);
     arena_destroy(keep);
     arena_destroy(a);
 }

@@ -250,7 +250,7 @@ void spdy_stream_end(struct spdy_stream *st)
 static void took(struct spdy_session *s, uint32_t id, uint32_t *taken, size_t n)
 {
     *taken += (uint32_t)n;
-    if (*taken < SPDY_WINDOW / 2 || s->closed)
+    if (*taken < SPDY_WINDOW / 2 || s->closed || s->opt.no_window_updates)
         return;
     send_pair(s, SPDY_WINDOW_UPDATE, id, *taken);
     *taken = 0;

@@ -53,6 +53,9 @@ struct spdy_stream_handler {
 
 struct spdy_session_options {
     bool server; /* who opened the connection? false: our streams have odd numbers */
+    /* The peer pays no heed to windows (Go's spdystream): send no updates. Bytes it has not read when it closes its end
+     * would make TCP throw away what it sent last. */
+    bool no_window_updates;
     void (*write)(void *arg, struct str bytes);
     /* The peer opened a stream. Set its handler with spdy_stream_accept (which answers SYN_REPLY) or refuse it with
      * spdy_stream_reset, before returning. Header names are in lower case. NULL: all are refused. */

@@ -110,8 +110,6 @@ static void start(struct arena *a, const struct pod_input *in, struct pod_action
                 return;
             }
             action.backoff = backoff_next(&m->backoff, finished_ms, in->now_ms);
-        } else if (last->state == OBSERVED_CREATED) {
-            action.restart_count = last->restart_count; /* it never ran */
         }
     }
     push(a, out, action);

@@ -25,7 +25,7 @@ struct exec_stream {
     struct exec_session *s;
     enum channel channel;
     struct spdy_stream *spdy; /* NULL: not wanted, or over */
-    bool wanted, held;
+    bool wanted;
 };
 
 struct exec_session {
@@ -38,7 +38,7 @@ struct exec_session {
     struct spdy_session *spdy;
     struct exec_stream streams[CHANNELS];
     struct timer end;
-    bool v5, asking, over;
+    bool v5, asking, over, held;
 };
 
 static void destroy(void *arg)
@@ -94,21 +94,19 @@ static void stream_data(void *arg, struct str data)
     if (!st->s->ws)
         return;
     websocket_send_channel(st->s->ws, (uint8_t)st->channel, slice_copy(data.p, data.len));
-    if (websocket_unsent(st->s->ws) > HTTP_HIGH_WATER && st->spdy && !st->held) {
-        st->held = true;
-        spdy_stream_read(st->spdy, false);
+    /* The runtime's SPDY pays no heed to windows: the whole connection is held back. */
+    if (websocket_unsent(st->s->ws) > HTTP_HIGH_WATER && st->s->wire && !st->s->held) {
+        st->s->held = true;
+        http_stream_read(st->s->wire, false);
     }
 }
 
 static void stream_end(void *arg)
 {
     struct exec_stream *st = arg;
-    struct spdy_stream *spdy = st->spdy;
     if (st->channel == STDIN_CHANNEL || st->channel == RESIZE_CHANNEL)
         return;
-    st->spdy = NULL;
-    spdy_stream_end(spdy);
-    spdy_stream_reset(spdy, SPDY_CANCEL);
+    st->spdy = NULL; /* our half stays open: nothing more may go to a peer that is about to close */
     maybe_over(st->s);
 }
 
@@ -193,11 +191,9 @@ static void socket_closed(void *arg, int code, struct str reason)
 static void socket_drained(void *arg)
 {
     struct exec_session *s = arg;
-    for (int i = 0; i < CHANNELS; i++) {
-        if (s->streams[i].held && s->streams[i].spdy) {
-            s->streams[i].held = false;
-            spdy_stream_read(s->streams[i].spdy, true);
-        }
+    if (s->held && s->wire) {
+        s->held = false;
+        http_stream_read(s->wire, true);
     }
 }
 
@@ -226,7 +222,7 @@ static void upgraded(void *arg, struct http_stream *wire)
                                                  RESIZE_CHANNEL};
     struct exec_session *s = arg;
     struct byte_stream_handler bytes = {.on_data = wire_data, .on_close = wire_closed, .arg = s};
-    struct spdy_session_options opt = {.write = spdy_write, .on_closed = spdy_closed, .arg = s};
+    struct spdy_session_options opt = {.no_window_updates = true, .write = spdy_write, .on_closed = spdy_closed, .arg = s};
     struct err err = ERR_INIT;
     s->call = NULL;
     s->wire = wire;

@@ -20,6 +20,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define HELD_MAX (1u << 20)
+
 struct forward_session {
     struct agent *agent;
     struct http_exchange *ex; /* until the WebSocket is there */
@@ -29,7 +31,7 @@ struct forward_session {
     VEC(struct forward_pair *) pairs;
     VEC(struct forward_socket *) sockets;
     struct timer end;
-    bool asking, over;
+    bool asking, over, held;
 };
 
 struct forward_pair { /* an error stream that waits for its data stream */
@@ -150,8 +152,14 @@ static void piece_written(uv_write_t *req, int status)
 {
     struct forward_socket *f = req->handle->data;
     free(req);
-    if (status == 0 && f && f->data && f->tcp->write_queue_size < HTTP_LOW_WATER)
+    if (status == 0 && f && f->data && f->tcp->write_queue_size < HTTP_LOW_WATER) {
+        struct forward_session *s = f->s;
         spdy_stream_read(f->data, true);
+        if (s->held && s->ws && spdy_session_held(s->spdy) < HELD_MAX / 2) {
+            s->held = false;
+            websocket_read(s->ws, true);
+        }
+    }
 }
 
 static void write_socket(struct forward_socket *f, struct str data)
@@ -410,6 +418,11 @@ static void message(void *arg, bool text, struct str data)
     struct err err = ERR_INIT;
     if (!text && !s->over && spdy_session_feed(s->spdy, data, &err) < 0)
         end(s);
+    /* Clients pay no heed to SPDY's windows: what slow pods leave behind is bounded by holding back the tunnel. */
+    if (!s->over && !s->held && spdy_session_held(s->spdy) > HELD_MAX) {
+        s->held = true;
+        websocket_read(s->ws, false);
+    }
 }
 
 static void socket_closed(void *arg, int code, struct str reason)
