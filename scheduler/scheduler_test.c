@@ -301,6 +301,39 @@ static void test_cluster_changes(void **state)
     wait_for(is_bound, "a");
 }
 
+static bool is_gone(const char *name)
+{
+    return !find_pod(name);
+}
+
+static bool is_nominated(const char *name)
+{
+    return value_path_str(pod_value(name), "status.nominatedNodeName").len > 0;
+}
+
+static void test_preempts(void **state)
+{
+    (void)state;
+    call(VERB_CREATE, "nodes", NULL, NULL, NULL, "{'metadata':{'name':'none'},'spec':{'unschedulable':true}}");
+    create_node("n1", "1", "");
+    struct client_call c = {.verb = VERB_CREATE, .resource = resource_find(STR("scheduling.k8s.io"), STR("priorityclasses")),
+                            .body = parse("{'metadata':{'name':'high'},'value':1000}"), .grace_period_s = -1};
+    answered = false;
+    client_send(client, &c, on_answer, NULL);
+    while (!answered)
+        loop_run(loop);
+    create_pod("low", "800m", "");
+    wait_for(is_bound, "low");
+    create_pod("high", "800m", ",'priorityClassName':'high'");
+    wait_for(is_nominated, "high");
+    /* the agent of the node would end it now */
+    call(VERB_DELETE, "pods", NULL, "default", "low", NULL);
+    wait_for(is_gone, "low");
+    wait_for(is_bound, "high");
+    wait_for(has_event, arena_printf(arena, "Preempted: Preempted by pod " STR_FMT " on node n1",
+                                     STR_ARG(find_pod("high")->uid)).p);
+}
+
 static void test_many(void **state)
 {
     (void)state;
@@ -335,6 +368,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_waits_for_gates, setup, teardown),
         cmocka_unit_test_setup_teardown(test_other_schedulers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cluster_changes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_preempts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_many, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
