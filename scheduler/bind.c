@@ -1,5 +1,5 @@
-/* Decisions carried out: the pod is assumed on its node at once, so that the next decision counts it, and bound by a request
- * whose answer comes later. A pod may be gone by then: the answer finds it by uid. */
+/* Decisions carried out: the pod is assumed on its node at once, so that the next decision counts it, and bound by a
+ * request whose answer comes later. A pod may be gone by then: the answer finds it by uid. */
 #include "scheduler/scheduler_internal.h"
 
 #include "base/clock.h"
@@ -57,8 +57,9 @@ static void on_bound(void *arg, const struct client_answer *answer)
     if (answer->rc < 0)
         failed(b, p, answer);
     else
-        client_event(s->client, SCHEDULER_NAME, "", b->pod, "Normal", "Scheduled", "Successfully assigned " STR_FMT "/" STR_FMT " to " STR_FMT,
-                     STR_ARG(b->pod->namespace_), STR_ARG(b->pod->name), STR_ARG(b->node_name));
+        client_event(s->client, SCHEDULER_NAME, "", b->pod, "Normal", "Scheduled",
+                     "Successfully assigned " STR_FMT "/" STR_FMT " to " STR_FMT, STR_ARG(b->pod->namespace_),
+                     STR_ARG(b->pod->name), STR_ARG(b->node_name));
     binding_free(b);
     scheduler_take_turn(s);
 }
@@ -67,7 +68,10 @@ void scheduler_bind(struct scheduler *s, struct sched_pod *p, struct sched_node 
 {
     struct arena *a = s->cycle.arena; /* the cycle is over, its arena is free to use */
     struct binding *b = MEM_NEW(struct binding);
-    *b = (struct binding){.next = s->bindings, .at = &s->bindings, .scheduler = s, .pod = object_get(p->object),
+    *b = (struct binding){.next = s->bindings,
+                          .at = &s->bindings,
+                          .scheduler = s,
+                          .pod = object_get(p->object),
                           .node_name = {mem_dup(n->name.p, n->name.len), n->name.len}};
     if (b->next)
         b->next->at = &b->next;
@@ -86,8 +90,12 @@ void scheduler_bind(struct scheduler *s, struct sched_pod *p, struct sched_node 
     value_setz(a, body, "apiVersion", value_stringz(a, "v1"));
     value_setz(a, body, "metadata", meta);
     value_setz(a, body, "target", target);
-    struct client_call call = {.verb = VERB_CREATE, .resource = s->pod_resource, .subresource = STR("binding"),
-                               .namespace_ = p->object->namespace_, .name = p->object->name, .body = body,
+    struct client_call call = {.verb = VERB_CREATE,
+                               .resource = s->pod_resource,
+                               .subresource = STR("binding"),
+                               .namespace_ = p->object->namespace_,
+                               .name = p->object->name,
+                               .body = body,
                                .grace_period_s = -1};
     s->n_binding++;
     client_send(s->client, &call, on_bound, b);

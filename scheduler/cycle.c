@@ -84,8 +84,8 @@ static struct verdict ask_all(const struct cycle *c, const struct sched_node *n,
     return (struct verdict){0};
 }
 
-/* Room that preemption has made belongs to the pod it was made for, against others of no higher priority: the node must do
- * both with the nominated pods and, since they may never come (and others may have affinity to them), without. */
+/* Room that preemption has made belongs to the pod it was made for, against others of no higher priority: the node must
+ * do both with the nominated pods and, since they may never come (and others may have affinity to them), without. */
 static struct verdict ask_with_nominated(const struct cycle *c, struct sched_node *n, int *ret_plugin)
 {
     struct sched_pod *added[16];
@@ -252,8 +252,9 @@ struct str reasons_message(struct arena *a, const struct snapshot *s, const size
     for (int i = 0; i < N_REASONS; i++) {
         if (!counts[i])
             continue;
-        lines[n++] = i < REASON_EXTENDED ? arena_printf(a, "%zu %s", counts[i], texts[i])
-                                         : arena_printf(a, "%zu Insufficient %s", counts[i], s->names.names[i - REASON_EXTENDED]);
+        lines[n++] = i < REASON_EXTENDED
+                         ? arena_printf(a, "%zu %s", counts[i], texts[i])
+                         : arena_printf(a, "%zu Insufficient %s", counts[i], s->names.names[i - REASON_EXTENDED]);
     }
     qsort(lines, n, sizeof *lines, compare_lines); /* as text: "10 …" comes before "2 …" */
     struct str out = arena_printf(a, "0/%zu nodes are available:", n_nodes);

@@ -1,9 +1,9 @@
-/* cycle: one pod against all nodes: filter, score, pick. A pure function of the snapshot, the pod and the seed: no clock, no
- * I/O, nothing placed. The plugins (plugins/plugin.h) decide; the cycle calls them, keeps why each node was refused, and
- * says it in upstream's words.
+/* cycle: one pod against all nodes: filter, score, pick. A pure function of the snapshot, the pod and the seed: no
+ * clock, no I/O, nothing placed. The plugins (plugins/plugin.h) decide; the cycle calls them, keeps why each node was
+ * refused, and says it in upstream's words.
  *
- * In large clusters not every node is looked at: the search stops once enough nodes fit (all up to 100, then a share that
- * falls from half to a twentieth), and the next cycle goes on where this one ended.
+ * In large clusters not every node is looked at: the search stops once enough nodes fit (all up to 100, then a share
+ * that falls from half to a twentieth), and the next cycle goes on where this one ended.
  */
 #ifndef SKIFF_SCHEDULER_CYCLE_H
 #define SKIFF_SCHEDULER_CYCLE_H
@@ -27,7 +27,7 @@ enum reason {
     REASON_AFFINITY,
     REASON_ANTI_AFFINITY,
     REASON_EXISTING_ANTI_AFFINITY,
-    REASON_NOT_IN_PREFILTER,    /* others only were considered */
+    REASON_NOT_IN_PREFILTER, /* others only were considered */
     REASON_NO_VICTIMS,
     REASON_PREEMPTION_USELESS,
     REASON_VOLUME_NODE_AFFINITY,
@@ -52,19 +52,19 @@ struct cycle {
     /* of the cycle at hand; plugins read them */
     struct arena *arena;
     const struct sched_pod *pod;
-    void *state[N_PLUGINS];      /* made by pre_filter or pre_score */
+    void *state[N_PLUGINS];       /* made by pre_filter or pre_score */
     uint32_t no_filter, no_score; /* bits: nothing to say about this pod */
-    bool narrowed;               /* only these nodes come into question */
+    bool narrowed;                /* only these nodes come into question */
     struct sched_node **only;
     size_t n_only;
 
     /* what came out */
     struct sched_node **feasible;
     size_t n_feasible, n_evaluated;
-    struct node_status *statuses;  /* by sched_node.at */
-    uint32_t refused_by;         /* plugins that refused a node, or all */
-    struct str refusal;          /* a plugin's refusal of the pod as a whole; STR_NULL = none */
-    bool refusal_final;          /* taking other pods away would not help */
+    struct node_status *statuses; /* by sched_node.at */
+    uint32_t refused_by;          /* plugins that refused a node, or all */
+    struct str refusal;           /* a plugin's refusal of the pod as a whole; STR_NULL = none */
+    bool refusal_final;           /* taking other pods away would not help */
     int64_t *totals, *scores;
     size_t cap;
 };

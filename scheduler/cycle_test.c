@@ -45,9 +45,11 @@ static void add_node(struct cluster *c, const char *row)
 {
     char name[64], labels[256] = "", spec[512] = "", allocatable[256] = "'cpu':'4','memory':'8Gi','pods':'10'";
     sscanf(row, "%63[^|]|%255[^|]|%511[^|]|%255[^|]", name, labels, spec, allocatable);
-    struct str json = arena_printf(c->arena, "{'metadata':{'name':'%s','uid':'%s','labels':{'kubernetes.io/hostname':'%s'%s%s}},"
-                                             "'spec':{%s},'status':{'allocatable':{%s}}}", name, name, name,
-                                   *labels != ' ' && *labels ? "," : "", *labels == ' ' ? "" : labels, *spec == ' ' ? "" : spec, allocatable);
+    struct str json = arena_printf(c->arena,
+                                   "{'metadata':{'name':'%s','uid':'%s','labels':{'kubernetes.io/hostname':'%s'%s%s}},"
+                                   "'spec':{%s},'status':{'allocatable':{%s}}}",
+                                   name, name, name, *labels != ' ' && *labels ? "," : "", *labels == ' ' ? "" : labels,
+                                   *spec == ' ' ? "" : spec, allocatable);
     const struct object *o = make(c, "nodes", json.p);
     snapshot_set_node(&c->snapshot, o, NULL);
     object_put(o);
@@ -58,10 +60,12 @@ static struct sched_pod *make_pod(struct cluster *c, const char *row)
 {
     char name[64], meta[256] = "", spec[1024] = "", requests[256] = "'cpu':'1','memory':'1Gi'";
     sscanf(row, "%63[^|]|%255[^|]|%1023[^|]|%255[^|]", name, meta, spec, requests);
-    struct str json = arena_printf(c->arena, "{'metadata':{'name':'%s','namespace':'default','uid':'%s'%s%s},'spec':{'containers':"
-                                             "[{'name':'c','image':'i','resources':{'requests':{%s}}}]%s%s},'status':{}}", name, name,
-                                   *meta == ' ' || !*meta ? "" : ",", *meta == ' ' ? "" : meta, *requests == ' ' ? "" : requests,
-                                   *spec == ' ' || !*spec ? "" : ",", *spec == ' ' ? "" : spec);
+    struct str json =
+        arena_printf(c->arena,
+                     "{'metadata':{'name':'%s','namespace':'default','uid':'%s'%s%s},'spec':{'containers':"
+                     "[{'name':'c','image':'i','resources':{'requests':{%s}}}]%s%s},'status':{}}",
+                     name, name, *meta == ' ' || !*meta ? "" : ",", *meta == ' ' ? "" : meta,
+                     *requests == ' ' ? "" : requests, *spec == ' ' || !*spec ? "" : ",", *spec == ' ' ? "" : spec);
     const struct object *o = make(c, "pods", json.p);
     struct sched_pod *p = sched_pod_create(o, &c->snapshot);
     object_put(o);
@@ -91,24 +95,36 @@ struct row {
     const char *nodes[6];
     const char *pods[8]; /* "node>name|metadata|spec|requests" */
     const char *pod;
-    const char *want;    /* a node; or the sentence */
+    const char *want;     /* a node; or the sentence */
     const char *preempts; /* the sentence about preemption, or "node:victim,victim" */
 };
 
 #define AVAILABLE(n) "0/" n " nodes are available: "
 #define WEB "'labels':{'app':'web'}"
 #define SELECTOR "'labelSelector':{'matchLabels':{'app':'web'}}"
-#define APART(key) "'affinity':{'podAntiAffinity':{'requiredDuringSchedulingIgnoredDuringExecution':[{" SELECTOR ",'topologyKey':'" key "'}]}}"
-#define TOGETHER(key) "'affinity':{'podAffinity':{'requiredDuringSchedulingIgnoredDuringExecution':[{" SELECTOR ",'topologyKey':'" key "'}]}}"
-#define NEAR(key) "'affinity':{'podAffinity':{'preferredDuringSchedulingIgnoredDuringExecution':[{'weight':100,'podAffinityTerm':{" SELECTOR ",'topologyKey':'" key "'}}]}}"
-#define SPREAD(key, when) "'topologySpreadConstraints':[{'maxSkew':1,'topologyKey':'" key "','whenUnsatisfiable':'" when "'," SELECTOR "}]"
-#define NODE_AFFINITY(terms) "'affinity':{'nodeAffinity':{'requiredDuringSchedulingIgnoredDuringExecution':{'nodeSelectorTerms':[" terms "]}}}"
-#define PREFER_NODE(key, value) "'affinity':{'nodeAffinity':{'preferredDuringSchedulingIgnoredDuringExecution':[{'weight':100,'preference':{'matchExpressions':[{'key':'" key "','operator':'In','values':['" value "']}]}}]}}"
+#define APART(key)                                                                                \
+    "'affinity':{'podAntiAffinity':{'requiredDuringSchedulingIgnoredDuringExecution':[{" SELECTOR \
+    ",'topologyKey':'" key "'}]}}"
+#define TOGETHER(key)                                                                                                \
+    "'affinity':{'podAffinity':{'requiredDuringSchedulingIgnoredDuringExecution':[{" SELECTOR ",'topologyKey':'" key \
+    "'}]}}"
+#define NEAR(key)                                                                                                    \
+    "'affinity':{'podAffinity':{'preferredDuringSchedulingIgnoredDuringExecution':[{'weight':100,'podAffinityTerm':" \
+    "{" SELECTOR ",'topologyKey':'" key "'}}]}}"
+#define SPREAD(key, when) \
+    "'topologySpreadConstraints':[{'maxSkew':1,'topologyKey':'" key "','whenUnsatisfiable':'" when "'," SELECTOR "}]"
+#define NODE_AFFINITY(terms) \
+    "'affinity':{'nodeAffinity':{'requiredDuringSchedulingIgnoredDuringExecution':{'nodeSelectorTerms':[" terms "]}}}"
+#define PREFER_NODE(key, value)                                                                                    \
+    "'affinity':{'nodeAffinity':{'preferredDuringSchedulingIgnoredDuringExecution':[{'weight':100,'preference':{'" \
+    "matchExpressions':[{'key':'" key "','operator':'In','values':['" value "']}]}}]}}"
 #define BY_NAME(name) "{'matchFields':[{'key':'metadata.name','operator':'In','values':['" name "']}]}"
 #define LABELLED(expression) "{'matchExpressions':[" expression "]}"
 #define TAINT(effect) "'taints':[{'key':'k','value':'v','effect':'" effect "'}]"
 #define TOLERATE(more) "'tolerations':[{'key':'k'" more "}]"
-#define PORT(more) "'initContainers':[{'name':'p','restartPolicy':'Always','image':'i','ports':[{'containerPort':80,'hostPort':80" more "}]}]"
+#define PORT(more)                                                                                                \
+    "'initContainers':[{'name':'p','restartPolicy':'Always','image':'i','ports':[{'containerPort':80,'hostPort':" \
+    "80" more "}]}]"
 #define OWNED "'ownerReferences':[{'apiVersion':'apps/v1','kind':'ReplicaSet','name':'r','uid':'r1','controller':true}]"
 #define HIGH "'priority':100"
 
@@ -116,97 +132,276 @@ static const struct row rows[] = {
     {"no nodes", {NULL}, {NULL}, "p", "no nodes available to schedule pods", NULL},
     {"fits", {"a"}, {NULL}, "p", "a", NULL},
 
-    {"cpu", {"a"}, {"a>x| | |'cpu':'3500m'"}, "p", AVAILABLE("1") "1 Insufficient cpu.",
+    {"cpu",
+     {"a"},
+     {"a>x| | |'cpu':'3500m'"},
+     "p",
+     AVAILABLE("1") "1 Insufficient cpu.",
      AVAILABLE("1") "1 No preemption victims found for incoming pod."},
-    {"more than the node has", {"a"}, {NULL}, "p| | |'cpu':'5','memory':'9Gi'", AVAILABLE("1") "1 Insufficient cpu, 1 Insufficient memory.",
+    {"more than the node has",
+     {"a"},
+     {NULL},
+     "p| | |'cpu':'5','memory':'9Gi'",
+     AVAILABLE("1") "1 Insufficient cpu, 1 Insufficient memory.",
      AVAILABLE("1") "1 Preemption is not helpful for scheduling."},
     {"several reasons are sorted as text",
      {"a", "b", "c| |'unschedulable':true", "d| |" TAINT("NoSchedule")},
-     {"a>x| | |'cpu':'4'", "b>y| | |'cpu':'4'"}, "p",
+     {"a>x| | |'cpu':'4'", "b>y| | |'cpu':'4'"},
+     "p",
      AVAILABLE("4") "1 node(s) had untolerated taint(s), 1 node(s) were unschedulable, 2 Insufficient cpu.",
      AVAILABLE("4") "2 No preemption victims found for incoming pod, 2 Preemption is not helpful for scheduling."},
-    {"too many pods", {"a| | |'cpu':'4','memory':'8Gi','pods':'1'"}, {"a>x| | | "}, "p| | | ", AVAILABLE("1") "1 Too many pods.", NULL},
-    {"ephemeral storage", {"a"}, {NULL}, "p| | |'ephemeral-storage':'1Gi'", AVAILABLE("1") "1 Insufficient ephemeral-storage.", NULL},
-    {"extended resource", {"a"}, {NULL}, "p| | |'example.com/gpu':'1'", AVAILABLE("1") "1 Insufficient example.com/gpu.", NULL},
-    {"extended resource is there", {"a", "b| | |'cpu':'4','memory':'8Gi','pods':'10','example.com/gpu':'1'"}, {NULL}, "p| | |'example.com/gpu':'1'", "b", NULL},
-    {"extended resource is in use", {"b| | |'cpu':'4','memory':'8Gi','pods':'10','example.com/gpu':'1'"}, {"b>x| | |'example.com/gpu':'1'"},
-     "p| | |'example.com/gpu':'1'", AVAILABLE("1") "1 Insufficient example.com/gpu.", NULL},
-    {"largest init container", {"a"}, {NULL}, "p| |'initContainers':[{'name':'i','image':'i','resources':{'requests':{'cpu':'5'}}}]",
-     AVAILABLE("1") "1 Insufficient cpu.", NULL},
-    {"sidecars add up", {"a"}, {NULL},
-     "p| |'initContainers':[{'name':'i','image':'i','restartPolicy':'Always','resources':{'requests':{'cpu':'3500m'}}}]",
-     AVAILABLE("1") "1 Insufficient cpu.", NULL},
+    {"too many pods",
+     {"a| | |'cpu':'4','memory':'8Gi','pods':'1'"},
+     {"a>x| | | "},
+     "p| | | ",
+     AVAILABLE("1") "1 Too many pods.",
+     NULL},
+    {"ephemeral storage",
+     {"a"},
+     {NULL},
+     "p| | |'ephemeral-storage':'1Gi'",
+     AVAILABLE("1") "1 Insufficient ephemeral-storage.",
+     NULL},
+    {"extended resource",
+     {"a"},
+     {NULL},
+     "p| | |'example.com/gpu':'1'",
+     AVAILABLE("1") "1 Insufficient example.com/gpu.",
+     NULL},
+    {"extended resource is there",
+     {"a", "b| | |'cpu':'4','memory':'8Gi','pods':'10','example.com/gpu':'1'"},
+     {NULL},
+     "p| | |'example.com/gpu':'1'",
+     "b",
+     NULL},
+    {"extended resource is in use",
+     {"b| | |'cpu':'4','memory':'8Gi','pods':'10','example.com/gpu':'1'"},
+     {"b>x| | |'example.com/gpu':'1'"},
+     "p| | |'example.com/gpu':'1'",
+     AVAILABLE("1") "1 Insufficient example.com/gpu.",
+     NULL},
+    {"largest init container",
+     {"a"},
+     {NULL},
+     "p| |'initContainers':[{'name':'i','image':'i','resources':{'requests':{'cpu':'5'}}}]",
+     AVAILABLE("1") "1 Insufficient cpu.",
+     NULL},
+    {"sidecars add up",
+     {"a"},
+     {NULL},
+     "p| "
+     "|'initContainers':[{'name':'i','image':'i','restartPolicy':'Always','resources':{'requests':{'cpu':'3500m'}}}]",
+     AVAILABLE("1") "1 Insufficient cpu.",
+     NULL},
     {"overhead", {"a"}, {NULL}, "p| |'overhead':{'cpu':'3500m'}", AVAILABLE("1") "1 Insufficient cpu.", NULL},
-    {"pod-level requests", {"a"}, {NULL}, "p| |'resources':{'requests':{'cpu':'5'}}", AVAILABLE("1") "1 Insufficient cpu.", NULL},
+    {"pod-level requests",
+     {"a"},
+     {NULL},
+     "p| |'resources':{'requests':{'cpu':'5'}}",
+     AVAILABLE("1") "1 Insufficient cpu.",
+     NULL},
 
     {"cordoned", {"a| |'unschedulable':true"}, {NULL}, "p", AVAILABLE("1") "1 node(s) were unschedulable.", NULL},
-    {"cordoned is tolerated", {"a| |'unschedulable':true"}, {NULL}, "p| |'tolerations':[{'key':'node.kubernetes.io/unschedulable','operator':'Exists'}]", "a", NULL},
-    {"taint", {"a| |" TAINT("NoExecute")}, {NULL}, "p", AVAILABLE("1") "1 node(s) had untolerated taint(s).",
+    {"cordoned is tolerated",
+     {"a| |'unschedulable':true"},
+     {NULL},
+     "p| |'tolerations':[{'key':'node.kubernetes.io/unschedulable','operator':'Exists'}]",
+     "a",
+     NULL},
+    {"taint",
+     {"a| |" TAINT("NoExecute")},
+     {NULL},
+     "p",
+     AVAILABLE("1") "1 node(s) had untolerated taint(s).",
      AVAILABLE("1") "1 Preemption is not helpful for scheduling."},
-    {"toleration of a value", {"a| |" TAINT("NoSchedule")}, {NULL}, "p| |" TOLERATE(",'value':'v','effect':'NoSchedule'"), "a", NULL},
-    {"toleration of another value", {"a| |" TAINT("NoSchedule")}, {NULL}, "p| |" TOLERATE(",'value':'w'"), AVAILABLE("1") "1 node(s) had untolerated taint(s).", NULL},
-    {"toleration of another effect", {"a| |" TAINT("NoSchedule")}, {NULL}, "p| |" TOLERATE(",'operator':'Exists','effect':'NoExecute'"),
-     AVAILABLE("1") "1 node(s) had untolerated taint(s).", NULL},
-    {"toleration of everything", {"a| |" TAINT("NoSchedule")}, {NULL}, "p| |'tolerations':[{'operator':'Exists'}]", "a", NULL},
+    {"toleration of a value",
+     {"a| |" TAINT("NoSchedule")},
+     {NULL},
+     "p| |" TOLERATE(",'value':'v','effect':'NoSchedule'"),
+     "a",
+     NULL},
+    {"toleration of another value",
+     {"a| |" TAINT("NoSchedule")},
+     {NULL},
+     "p| |" TOLERATE(",'value':'w'"),
+     AVAILABLE("1") "1 node(s) had untolerated taint(s).",
+     NULL},
+    {"toleration of another effect",
+     {"a| |" TAINT("NoSchedule")},
+     {NULL},
+     "p| |" TOLERATE(",'operator':'Exists','effect':'NoExecute'"),
+     AVAILABLE("1") "1 node(s) had untolerated taint(s).",
+     NULL},
+    {"toleration of everything",
+     {"a| |" TAINT("NoSchedule")},
+     {NULL},
+     "p| |'tolerations':[{'operator':'Exists'}]",
+     "a",
+     NULL},
     {"PreferNoSchedule", {"a| |" TAINT("PreferNoSchedule"), "b"}, {NULL}, "p", "b", NULL},
 
     {"node selector", {"a", "b|'disk':'ssd'"}, {NULL}, "p| |'nodeSelector':{'disk':'ssd'}", "b", NULL},
-    {"node selector without match", {"a"}, {NULL}, "p| |'nodeSelector':{'disk':'ssd'}",
-     AVAILABLE("1") "1 node(s) didn't match Pod's node affinity/selector.", AVAILABLE("1") "1 Preemption is not helpful for scheduling."},
-    {"node affinity: one of the terms", {"a|'z':'1'", "b|'z':'2'"}, {NULL},
-     "p| |" NODE_AFFINITY(LABELLED("{'key':'no','operator':'Exists'}") "," LABELLED("{'key':'z','operator':'Gt','values':['1']}")), "b", NULL},
-    {"node affinity: not in", {"a|'z':'1'", "b|'z':'2'"}, {NULL}, "p| |" NODE_AFFINITY(LABELLED("{'key':'z','operator':'NotIn','values':['2']}")), "a", NULL},
-    {"node affinity: absent", {"a|'z':'1'", "b"}, {NULL}, "p| |" NODE_AFFINITY(LABELLED("{'key':'z','operator':'DoesNotExist'}")), "b", NULL},
+    {"node selector without match",
+     {"a"},
+     {NULL},
+     "p| |'nodeSelector':{'disk':'ssd'}",
+     AVAILABLE("1") "1 node(s) didn't match Pod's node affinity/selector.",
+     AVAILABLE("1") "1 Preemption is not helpful for scheduling."},
+    {"node affinity: one of the terms",
+     {"a|'z':'1'", "b|'z':'2'"},
+     {NULL},
+     "p| |" NODE_AFFINITY(
+         LABELLED("{'key':'no','operator':'Exists'}") "," LABELLED("{'key':'z','operator':'Gt','values':['1']}")),
+     "b",
+     NULL},
+    {"node affinity: not in",
+     {"a|'z':'1'", "b|'z':'2'"},
+     {NULL},
+     "p| |" NODE_AFFINITY(LABELLED("{'key':'z','operator':'NotIn','values':['2']}")),
+     "a",
+     NULL},
+    {"node affinity: absent",
+     {"a|'z':'1'", "b"},
+     {NULL},
+     "p| |" NODE_AFFINITY(LABELLED("{'key':'z','operator':'DoesNotExist'}")),
+     "b",
+     NULL},
     {"node affinity by name", {"a", "b"}, {NULL}, "p| |" NODE_AFFINITY(BY_NAME("b")), "b", NULL},
-    {"node affinity by name, full", {"a", "b"}, {"b>x| | |'cpu':'4'"}, "p| |" NODE_AFFINITY(BY_NAME("b")),
+    {"node affinity by name, full",
+     {"a", "b"},
+     {"b>x| | |'cpu':'4'"},
+     "p| |" NODE_AFFINITY(BY_NAME("b")),
      AVAILABLE("2") "1 Insufficient cpu, 1 node(s) didn't satisfy plugin(s) [NodeAffinity].",
      AVAILABLE("2") "1 No preemption victims found for incoming pod, 1 Preemption is not helpful for scheduling."},
-    {"node affinity by name, gone", {"a"}, {NULL}, "p| |" NODE_AFFINITY(BY_NAME("z")), AVAILABLE("1") "1 node(s) didn't satisfy plugin(s) [NodeAffinity].", NULL},
+    {"node affinity by name, gone",
+     {"a"},
+     {NULL},
+     "p| |" NODE_AFFINITY(BY_NAME("z")),
+     AVAILABLE("1") "1 node(s) didn't satisfy plugin(s) [NodeAffinity].",
+     NULL},
     {"preferred node affinity", {"a", "b|'z':'1'", "c"}, {NULL}, "p| |" PREFER_NODE("z", "1"), "b", NULL},
 
     {"host port", {"a", "b"}, {"a>x| |" PORT("")}, "p| |" PORT(""), "b", NULL},
-    {"host port taken everywhere", {"a"}, {"a>x| |" PORT("")}, "p| |" PORT(",'hostIP':'10.0.0.1'"),
-     AVAILABLE("1") "1 node(s) didn't have free ports for the requested pod ports.", NULL},
+    {"host port taken everywhere",
+     {"a"},
+     {"a>x| |" PORT("")},
+     "p| |" PORT(",'hostIP':'10.0.0.1'"),
+     AVAILABLE("1") "1 node(s) didn't have free ports for the requested pod ports.",
+     NULL},
     {"host port of another protocol", {"a"}, {"a>x| |" PORT("")}, "p| |" PORT(",'protocol':'UDP'"), "a", NULL},
-    {"host port of another address", {"a"}, {"a>x| |" PORT(",'hostIP':'10.0.0.1'")}, "p| |" PORT(",'hostIP':'10.0.0.2'"), "a", NULL},
+    {"host port of another address",
+     {"a"},
+     {"a>x| |" PORT(",'hostIP':'10.0.0.1'")},
+     "p| |" PORT(",'hostIP':'10.0.0.2'"),
+     "a",
+     NULL},
 
     {"least allocated", {"a", "b", "c"}, {"a>x", "b>y", "b>z"}, "p", "c", NULL},
     {"without requests pods count too", {"a", "b"}, {"a>x| | | ", "a>y| | | "}, "p| | | ", "b", NULL},
-    {"replicas keep their distance", {"a", "b| | |'cpu':'2','memory':'4Gi','pods':'10'"}, {"a>x|" OWNED "| |'cpu':'10m'"}, "p|" OWNED "| |'cpu':'10m'", "b", NULL},
-    {"balanced", {"a| | |'cpu':'4','memory':'8Gi','pods':'9'", "b| | |'cpu':'4','memory':'8Gi','pods':'9'"},
-     {"a>x| | |'cpu':'2','memory':'1Gi'", "b>y| | |'cpu':'1','memory':'3Gi'"}, "p| | |'cpu':'2','memory':'1Gi'", "b", NULL},
+    {"replicas keep their distance",
+     {"a", "b| | |'cpu':'2','memory':'4Gi','pods':'10'"},
+     {"a>x|" OWNED "| |'cpu':'10m'"},
+     "p|" OWNED "| |'cpu':'10m'",
+     "b",
+     NULL},
+    {"balanced",
+     {"a| | |'cpu':'4','memory':'8Gi','pods':'9'", "b| | |'cpu':'4','memory':'8Gi','pods':'9'"},
+     {"a>x| | |'cpu':'2','memory':'1Gi'", "b>y| | |'cpu':'1','memory':'3Gi'"},
+     "p| | |'cpu':'2','memory':'1Gi'",
+     "b",
+     NULL},
 
     {"anti-affinity", {"a", "b"}, {"a>x|" WEB}, "p|" WEB "|" APART("kubernetes.io/hostname"), "b", NULL},
-    {"anti-affinity everywhere", {"a", "b"}, {"a>x|" WEB, "b>y|" WEB}, "p|" WEB "|" APART("kubernetes.io/hostname"),
-     AVAILABLE("2") "2 node(s) didn't match pod anti-affinity rules.", AVAILABLE("2") "2 No preemption victims found for incoming pod."},
+    {"anti-affinity everywhere",
+     {"a", "b"},
+     {"a>x|" WEB, "b>y|" WEB},
+     "p|" WEB "|" APART("kubernetes.io/hostname"),
+     AVAILABLE("2") "2 node(s) didn't match pod anti-affinity rules.",
+     AVAILABLE("2") "2 No preemption victims found for incoming pod."},
     {"anti-affinity of those there", {"a", "b"}, {"a>x| |" APART("kubernetes.io/hostname")}, "p|" WEB, "b", NULL},
-    {"anti-affinity of those there, everywhere", {"a"}, {"a>x| |" APART("kubernetes.io/hostname")}, "p|" WEB,
-     AVAILABLE("1") "1 node(s) didn't satisfy existing pods anti-affinity rules.", NULL},
-    {"anti-affinity by zone", {"a|'zone':'1'", "b|'zone':'1'", "c|'zone':'2'"}, {"a>x|" WEB}, "p| |" APART("zone"), "c", NULL},
+    {"anti-affinity of those there, everywhere",
+     {"a"},
+     {"a>x| |" APART("kubernetes.io/hostname")},
+     "p|" WEB,
+     AVAILABLE("1") "1 node(s) didn't satisfy existing pods anti-affinity rules.",
+     NULL},
+    {"anti-affinity by zone",
+     {"a|'zone':'1'", "b|'zone':'1'", "c|'zone':'2'"},
+     {"a>x|" WEB},
+     "p| |" APART("zone"),
+     "c",
+     NULL},
     {"affinity", {"a|'zone':'1'", "b|'zone':'2'"}, {"b>x|" WEB}, "p| |" TOGETHER("zone"), "b", NULL},
-    {"affinity without anyone", {"a|'zone':'1'"}, {NULL}, "p| |" TOGETHER("zone"), AVAILABLE("1") "1 node(s) didn't match pod affinity rules.",
+    {"affinity without anyone",
+     {"a|'zone':'1'"},
+     {NULL},
+     "p| |" TOGETHER("zone"),
+     AVAILABLE("1") "1 node(s) didn't match pod affinity rules.",
      AVAILABLE("1") "1 Preemption is not helpful for scheduling."},
     {"affinity: the first of its group", {"a|'zone':'1'"}, {NULL}, "p|" WEB "|" TOGETHER("zone"), "a", NULL},
-    {"affinity: no such label", {"a"}, {NULL}, "p|" WEB "|" TOGETHER("zone"), AVAILABLE("1") "1 node(s) didn't match pod affinity rules.", NULL},
-    {"preferred affinity", {"a|'zone':'1'", "b|'zone':'2'", "c|'zone':'3'"}, {"b>x|" WEB}, "p| |" NEAR("zone"), "b", NULL},
+    {"affinity: no such label",
+     {"a"},
+     {NULL},
+     "p|" WEB "|" TOGETHER("zone"),
+     AVAILABLE("1") "1 node(s) didn't match pod affinity rules.",
+     NULL},
+    {"preferred affinity",
+     {"a|'zone':'1'", "b|'zone':'2'", "c|'zone':'3'"},
+     {"b>x|" WEB},
+     "p| |" NEAR("zone"),
+     "b",
+     NULL},
 
     {"spread", {"a|'zone':'1'", "b|'zone':'2'"}, {"a>x|" WEB}, "p|" WEB "|" SPREAD("zone", "DoNotSchedule"), "b", NULL},
-    {"spread is impossible", {"a|'zone':'1'", "b|'zone':'2'|'unschedulable':true"}, {"a>x|" WEB}, "p|" WEB "|" SPREAD("zone", "DoNotSchedule"),
+    {"spread is impossible",
+     {"a|'zone':'1'", "b|'zone':'2'|'unschedulable':true"},
+     {"a>x|" WEB},
+     "p|" WEB "|" SPREAD("zone", "DoNotSchedule"),
      AVAILABLE("2") "1 node(s) didn't match pod topology spread constraints, 1 node(s) were unschedulable.",
      AVAILABLE("2") "1 No preemption victims found for incoming pod, 1 Preemption is not helpful for scheduling."},
-    {"spread needs the label", {"a"}, {NULL}, "p|" WEB "|" SPREAD("zone", "DoNotSchedule"),
-     AVAILABLE("1") "1 node(s) didn't match pod topology spread constraints (missing required label).", NULL},
-    {"soft spread", {"a|'zone':'1'", "b|'zone':'1'", "c|'zone':'2'"}, {"a>x|" WEB, "c>z| | |'cpu':'100m'"}, "p|" WEB "|" SPREAD("zone", "ScheduleAnyway"), "c", NULL},
+    {"spread needs the label",
+     {"a"},
+     {NULL},
+     "p|" WEB "|" SPREAD("zone", "DoNotSchedule"),
+     AVAILABLE("1") "1 node(s) didn't match pod topology spread constraints (missing required label).",
+     NULL},
+    {"soft spread",
+     {"a|'zone':'1'", "b|'zone':'1'", "c|'zone':'2'"},
+     {"a>x|" WEB, "c>z| | |'cpu':'100m'"},
+     "p|" WEB "|" SPREAD("zone", "ScheduleAnyway"),
+     "c",
+     NULL},
 
-    {"preemption", {"a", "b"}, {"a>x| | |'cpu':'4'", "b>y| |'priority':10|'cpu':'4'"}, "p| |" HIGH, AVAILABLE("2") "2 Insufficient cpu.", "a:x"},
-    {"preemption spares what can stay", {"a"}, {"a>x| |'priority':5|'cpu':'2'", "a>y| |'priority':1|'cpu':'1'", "a>z| |'priority':3|'cpu':'1'"}, "p| |" HIGH,
-     AVAILABLE("1") "1 Insufficient cpu.", "a:y"},
-    {"preemption never", {"a"}, {"a>x| | |'cpu':'4'"}, "p| |" HIGH ",'preemptionPolicy':'Never'", AVAILABLE("1") "1 Insufficient cpu.",
+    {"preemption",
+     {"a", "b"},
+     {"a>x| | |'cpu':'4'", "b>y| |'priority':10|'cpu':'4'"},
+     "p| |" HIGH,
+     AVAILABLE("2") "2 Insufficient cpu.",
+     "a:x"},
+    {"preemption spares what can stay",
+     {"a"},
+     {"a>x| |'priority':5|'cpu':'2'", "a>y| |'priority':1|'cpu':'1'", "a>z| |'priority':3|'cpu':'1'"},
+     "p| |" HIGH,
+     AVAILABLE("1") "1 Insufficient cpu.",
+     "a:y"},
+    {"preemption never",
+     {"a"},
+     {"a>x| | |'cpu':'4'"},
+     "p| |" HIGH ",'preemptionPolicy':'Never'",
+     AVAILABLE("1") "1 Insufficient cpu.",
      "not eligible due to preemptionPolicy=Never."},
-    {"preemption ends anti-affinity", {"a"}, {"a>x|" WEB, "a>y"}, "p|" WEB "|" HIGH "," APART("kubernetes.io/hostname"),
-     AVAILABLE("1") "1 node(s) didn't match pod anti-affinity rules.", "a:x"},
-    {"preemption is not enough", {"a"}, {"a>x| |'priority':1000|'cpu':'2'", "a>y| | |'cpu':'1'"}, "p| |" HIGH "|'cpu':'3'",
-     AVAILABLE("1") "1 Insufficient cpu.", AVAILABLE("1") "1 Insufficient cpu."},
+    {"preemption ends anti-affinity",
+     {"a"},
+     {"a>x|" WEB, "a>y"},
+     "p|" WEB "|" HIGH "," APART("kubernetes.io/hostname"),
+     AVAILABLE("1") "1 node(s) didn't match pod anti-affinity rules.",
+     "a:x"},
+    {"preemption is not enough",
+     {"a"},
+     {"a>x| |'priority':1000|'cpu':'2'", "a>y| | |'cpu':'1'"},
+     "p| |" HIGH "|'cpu':'3'",
+     AVAILABLE("1") "1 Insufficient cpu.",
+     AVAILABLE("1") "1 Insufficient cpu."},
 };
 
 static void check_preemption(struct cluster *c, struct sched_pod *p, const struct row *row)
@@ -217,7 +412,8 @@ static void check_preemption(struct cluster *c, struct sched_pod *p, const struc
     if (found.node) {
         got = arena_printf(c->arena, STR_FMT ":", STR_ARG(found.node->name));
         for (size_t i = 0; i < found.n_victims; i++)
-            got = arena_printf(c->arena, STR_FMT "%s" STR_FMT, STR_ARG(got), i ? "," : "", STR_ARG(found.victims[i]->object->name));
+            got = arena_printf(c->arena, STR_FMT "%s" STR_FMT, STR_ARG(got), i ? "," : "",
+                               STR_ARG(found.victims[i]->object->name));
     }
     if (!str_eqz(got, row->preempts))
         fail_msg("%s: \"" STR_FMT "\", want \"%s\"", row->what, STR_ARG(got), row->preempts);
@@ -335,7 +531,10 @@ static void test_accounts(void **state)
     add_node(&c, "a");
     struct sched_node *n = snapshot_node(&c.snapshot, STR("a"));
     for (int i = 0; i < 6; i++)
-        c.pods[c.n_pods++] = make_pod(&c, i % 2 ? "x|" WEB "," OWNED "|" PORT("") "," APART("kubernetes.io/hostname") "|'cpu':'1','example.com/gpu':'1'" : "y|" OWNED);
+        c.pods[c.n_pods++] =
+            make_pod(&c, i % 2 ? "x|" WEB "," OWNED
+                                 "|" PORT("") "," APART("kubernetes.io/hostname") "|'cpu':'1','example.com/gpu':'1'"
+                               : "y|" OWNED);
     for (int i = 0; i < 6; i++)
         snapshot_place(&c.snapshot, c.pods[i], STR("a"));
     assert_int_equal(n->requested[RESOURCE_CPU], 6000);

@@ -69,8 +69,12 @@ static void on_evicted(void *arg, const struct client_answer *answer);
 
 static void delete_victim(struct eviction *e)
 {
-    struct client_call call = {.verb = VERB_DELETE, .resource = e->victim->resource, .namespace_ = e->victim->namespace_,
-                               .name = e->victim->name, .precondition_uid = e->victim->uid, .grace_period_s = -1};
+    struct client_call call = {.verb = VERB_DELETE,
+                               .resource = e->victim->resource,
+                               .namespace_ = e->victim->namespace_,
+                               .name = e->victim->name,
+                               .precondition_uid = e->victim->uid,
+                               .grace_period_s = -1};
     e->marked = true;
     client_send(e->scheduler->client, &call, on_evicted, e);
 }
@@ -85,11 +89,11 @@ static void on_evicted(void *arg, const struct client_answer *answer)
     }
     struct sched_pod *p = scheduler_find(s, str_from(e->for_uid));
     if (answer->rc == 0) {
-        client_event(s->client, SCHEDULER_NAME, "", e->victim, "Normal", "Preempted", "Preempted by pod %s on node %s", e->for_uid,
-                     e->node_name);
+        client_event(s->client, SCHEDULER_NAME, "", e->victim, "Normal", "Preempted", "Preempted by pod %s on node %s",
+                     e->for_uid, e->node_name);
     } else if (answer->rc != ERR_NOT_FOUND) {
-        log_warn("scheduler", "preempting " STR_FMT "/" STR_FMT ": %s", STR_ARG(e->victim->namespace_), STR_ARG(e->victim->name),
-                 answer->err ? answer->err->message : "");
+        log_warn("scheduler", "preempting " STR_FMT "/" STR_FMT ": %s", STR_ARG(e->victim->namespace_),
+                 STR_ARG(e->victim->name), answer->err ? answer->err->message : "");
         if (p)
             pod_queue_activate(&s->queue, p, clock_mono_ms());
     }
@@ -101,8 +105,12 @@ static void evict(struct scheduler *s, const struct object *victim, const struct
 {
     struct arena *a = s->cycle.arena;
     struct eviction *e = MEM_NEW(struct eviction);
-    *e = (struct eviction){.next = s->evictions, .at = &s->evictions, .scheduler = s, .victim = object_get(victim),
-                           .for_uid = mem_dup(p->object->uid.p, p->object->uid.len), .node_name = mem_dup(node_name.p, node_name.len)};
+    *e = (struct eviction){.next = s->evictions,
+                           .at = &s->evictions,
+                           .scheduler = s,
+                           .victim = object_get(victim),
+                           .for_uid = mem_dup(p->object->uid.p, p->object->uid.len),
+                           .node_name = mem_dup(node_name.p, node_name.len)};
     if (e->next)
         e->next->at = &e->next;
     s->evictions = e;
@@ -114,13 +122,19 @@ static void evict(struct scheduler *s, const struct object *victim, const struct
     value_setz(a, condition, "lastProbeTime", value_null(a));
     value_setz(a, condition, "lastTransitionTime", value_string(a, time_format(a, clock_wall_us())));
     value_setz(a, condition, "reason", value_stringz(a, "PreemptionByScheduler"));
-    value_setz(a, condition, "message", value_stringz(a, SCHEDULER_NAME ": preempting to accommodate a higher priority pod"));
+    value_setz(a, condition, "message",
+               value_stringz(a, SCHEDULER_NAME ": preempting to accommodate a higher priority pod"));
     value_append(a, list, condition);
     value_set_path(a, body, "metadata.uid", value_string(a, victim->uid));
     value_set_path(a, body, "status.conditions", list);
-    struct client_call call = {.verb = VERB_PATCH, .resource = victim->resource, .subresource = STR("status"),
-                               .namespace_ = victim->namespace_, .name = victim->name, .body = body,
-                               .patch_type = PATCH_TYPE_STRATEGIC, .grace_period_s = -1};
+    struct client_call call = {.verb = VERB_PATCH,
+                               .resource = victim->resource,
+                               .subresource = STR("status"),
+                               .namespace_ = victim->namespace_,
+                               .name = victim->name,
+                               .body = body,
+                               .patch_type = PATCH_TYPE_STRATEGIC,
+                               .grace_period_s = -1};
     client_send(s->client, &call, on_evicted, e);
 }
 

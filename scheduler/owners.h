@@ -1,5 +1,5 @@
-/* owners: how many pods of one owner (a ReplicaSet, a StatefulSet) are on which node, kept while pods come and go, so that
- * replicas can keep their distance without counting anew each time.
+/* owners: how many pods of one owner (a ReplicaSet, a StatefulSet) are on which node, kept while pods come and go, so
+ * that replicas can keep their distance without counting anew each time.
  */
 #ifndef SKIFF_SCHEDULER_OWNERS_H
 #define SKIFF_SCHEDULER_OWNERS_H

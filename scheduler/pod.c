@@ -51,7 +51,8 @@ static void keep_tolerations(struct sched_pod *p, struct core_v1_toleration_arra
     struct toleration *to = mem_alloc(from.len * sizeof *to + bytes);
     char *at = (char *)(to + from.len);
     for (size_t i = 0; i < from.len; i++)
-        to[i] = (struct toleration){.key = copy_to(&at, from.items[i].key), .value = copy_to(&at, from.items[i].value),
+        to[i] = (struct toleration){.key = copy_to(&at, from.items[i].key),
+                                    .value = copy_to(&at, from.items[i].value),
                                     .effect = taint_effect_from(from.items[i].effect),
                                     .exists = str_eqz(from.items[i].operator_, "Exists")};
     p->tolerations = to;
@@ -106,8 +107,8 @@ static void add_label_keys(struct arena *a, struct label_selector *s, const stru
         label_selector_seal(s);
 }
 
-static void read_term(struct arena *a, const struct object *o, const struct core_v1_pod_affinity_term *from, int64_t weight,
-                      struct affinity_term *to)
+static void read_term(struct arena *a, const struct object *o, const struct core_v1_pod_affinity_term *from,
+                      int64_t weight, struct affinity_term *to)
 {
     struct err err = ERR_INIT;
     *to = (struct affinity_term){.topology_key = from->topology_key, .weight = weight};
@@ -155,7 +156,8 @@ static void read_spread(struct arena *a, const struct object *o, struct core_v1_
     struct spread_constraint *to = ARENA_ARRAY(a, struct spread_constraint, from.len);
     for (size_t i = 0; i < from.len; i++) {
         const struct core_v1_topology_spread_constraint *f = &from.items[i];
-        to[i] = (struct spread_constraint){.topology_key = f->topology_key, .max_skew = f->max_skew,
+        to[i] = (struct spread_constraint){.topology_key = f->topology_key,
+                                           .max_skew = f->max_skew,
                                            .min_domains = f->has_min_domains ? f->min_domains : 1,
                                            .hard = str_eqz(f->when_unsatisfiable, "DoNotSchedule"),
                                            .honor_affinity = !str_eqz(f->node_affinity_policy, "Ignore"),
@@ -239,10 +241,12 @@ static void keep_constraints(struct sched_pod *p, const struct object *o)
     c->node_affinity = affinity ? affinity->node_affinity : NULL;
     if (affinity && affinity->pod_affinity) {
         c->affinity = read_required(a, o, affinity->pod_affinity->required_during_scheduling_ignored_during_execution);
-        c->preferred_affinity = read_preferred(a, o, affinity->pod_affinity->preferred_during_scheduling_ignored_during_execution);
+        c->preferred_affinity =
+            read_preferred(a, o, affinity->pod_affinity->preferred_during_scheduling_ignored_during_execution);
     }
     if (affinity && affinity->pod_anti_affinity) {
-        c->anti_affinity = read_required(a, o, affinity->pod_anti_affinity->required_during_scheduling_ignored_during_execution);
+        c->anti_affinity =
+            read_required(a, o, affinity->pod_anti_affinity->required_during_scheduling_ignored_during_execution);
         c->preferred_anti_affinity =
             read_preferred(a, o, affinity->pod_anti_affinity->preferred_during_scheduling_ignored_during_execution);
     }
@@ -250,7 +254,8 @@ static void keep_constraints(struct sched_pod *p, const struct object *o)
     read_ports(a, spec, c);
     read_claims(a, o, spec, c);
     p->has_anti_affinity = c->anti_affinity.len > 0;
-    p->has_affinity = c->affinity.len || c->anti_affinity.len || c->preferred_affinity.len || c->preferred_anti_affinity.len;
+    p->has_affinity =
+        c->affinity.len || c->anti_affinity.len || c->preferred_affinity.len || c->preferred_anti_affinity.len;
     p->constraints = c;
 }
 

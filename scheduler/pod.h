@@ -1,8 +1,9 @@
-/* pod: what scheduling knows of one pod: decoded once when it appears, and small enough to keep for every pod of a large
- * cluster. A pod waits in the queue, is assumed on a node while its binding is under way, or is placed there.
+/* pod: what scheduling knows of one pod: decoded once when it appears, and small enough to keep for every pod of a
+ * large cluster. A pod waits in the queue, is assumed on a node while its binding is under way, or is placed there.
  *
- * The object is held by reference for names and labels. Whatever else is needed is copied out of it, so that updates that
- * leave the spec alone (status reports, mostly) only exchange the reference. Pods with constraints keep an arena of their own.
+ * The object is held by reference for names and labels. Whatever else is needed is copied out of it, so that updates
+ * that leave the spec alone (status reports, mostly) only exchange the reference. Pods with constraints keep an arena
+ * of their own.
  */
 #ifndef SKIFF_SCHEDULER_POD_H
 #define SKIFF_SCHEDULER_POD_H
@@ -48,7 +49,7 @@ struct spread_constraint {
     struct label_selector selector;
     struct str topology_key;
     int32_t max_skew, min_domains;
-    bool hard;            /* DoNotSchedule */
+    bool hard; /* DoNotSchedule */
     bool honor_affinity, honor_taints;
 };
 
@@ -61,13 +62,13 @@ struct pod_constraints {
     size_t n_spread;
     const struct host_port *ports;
     size_t n_ports;
-    struct str node_name;              /* spec.nodeName of a pod that is not placed: only in tests */
-    const struct str *claims;          /* names of PersistentVolumeClaims */
+    struct str node_name;     /* spec.nodeName of a pod that is not placed: only in tests */
+    const struct str *claims; /* names of PersistentVolumeClaims */
     size_t n_claims;
 };
 
 enum pod_state {
-    POD_IDLE,          /* in no queue: being decided on, or not ours */
+    POD_IDLE, /* in no queue: being decided on, or not ours */
     POD_ACTIVE,
     POD_BACKOFF,
     POD_UNSCHEDULABLE, /* until something happens that may help */
@@ -81,11 +82,11 @@ struct sched_pod {
     struct arena *arena;                       /* NULL unless there are constraints */
     const struct pod_constraints *constraints; /* NULL = none */
     struct requests requests;
-    const struct toleration *tolerations;      /* in one block with their strings; freed once placed */
+    const struct toleration *tolerations; /* in one block with their strings; freed once placed */
     size_t n_tolerations;
-    const struct str *images;                  /* of its containers, as nodes name them; likewise */
+    const struct str *images; /* of its containers, as nodes name them; likewise */
     size_t n_images;
-    struct owner_pods *owner;                  /* replicas of the same owner; NULL = not replicated */
+    struct owner_pods *owner; /* replicas of the same owner; NULL = not replicated */
     int32_t priority;
     bool never_preempts;
     bool has_affinity;      /* any required or preferred term about other pods */
@@ -96,23 +97,23 @@ struct sched_pod {
 
     /* the queue's */
     enum pod_state state;
-    bool after_error;        /* backs off after a failure that was not the pod's */
+    bool after_error; /* backs off after a failure that was not the pod's */
     uint16_t attempts;
-    uint32_t refused_by;     /* bit per plugin */
-    size_t at;               /* in its heap or list */
+    uint32_t refused_by; /* bit per plugin */
+    size_t at;           /* in its heap or list */
     uint64_t sequence;
-    int64_t queued_us;       /* order among pods of one priority */
+    int64_t queued_us; /* order among pods of one priority */
     int64_t failed_ms, backoff_until_ms;
 
-    struct str nominated;    /* node freed for it by preemption; on the heap */
+    struct str nominated; /* node freed for it by preemption; on the heap */
 };
 
 struct snapshot;
 /* Decode. The snapshot numbers extended resources and knows the owners. */
 struct sched_pod *sched_pod_create(const struct object *o, struct snapshot *s);
 void sched_pod_destroy(struct sched_pod *p, struct snapshot *s); /* NULL is fine; must be off its node */
-/* The object has changed. True when what scheduling knows has changed with it: then the pod must have been taken off its
- * node before (requests count there), else nothing but the reference is exchanged. */
+/* The object has changed. True when what scheduling knows has changed with it: then the pod must have been taken off
+ * its node before (requests count there), else nothing but the reference is exchanged. */
 bool sched_pod_must_decode(const struct sched_pod *p, const struct object *now);
 void sched_pod_update(struct sched_pod *p, const struct object *now, struct snapshot *s);
 /* Placed pods need neither tolerations nor images. */

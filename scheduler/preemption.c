@@ -43,8 +43,8 @@ static bool budget_covers(const struct disruption_budget *b, const struct object
 }
 
 /* Marks those whose going would break a budget, given that those before them go too. */
-static bool *mark_violations(struct cycle *c, struct sched_pod **pods, size_t n, const struct disruption_budget *budgets,
-                             size_t n_budgets)
+static bool *mark_violations(struct cycle *c, struct sched_pod **pods, size_t n,
+                             const struct disruption_budget *budgets, size_t n_budgets)
 {
     bool *violates = ARENA_ARRAY(c->arena, bool, n);
     int64_t *allowed = ARENA_ARRAY(c->arena, int64_t, n_budgets);
@@ -57,8 +57,8 @@ static bool *mark_violations(struct cycle *c, struct sched_pod **pods, size_t n,
     return violates;
 }
 
-static uint64_t try_node(struct cycle *c, struct sched_pod *p, struct sched_node *n, const struct disruption_budget *budgets,
-                         size_t n_budgets, struct preemption *ret)
+static uint64_t try_node(struct cycle *c, struct sched_pod *p, struct sched_node *n,
+                         const struct disruption_budget *budgets, size_t n_budgets, struct preemption *ret)
 {
     *ret = (struct preemption){.node = n};
     if (node_lowest_priority(n) >= p->priority)

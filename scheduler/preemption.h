@@ -1,9 +1,9 @@
-/* preemption: when a pod fits nowhere, which pods of lower priority would have to go from which node so that it fits. Like the
- * cycle a pure function: what it answers is carried out by evict.c.
+/* preemption: when a pod fits nowhere, which pods of lower priority would have to go from which node so that it fits.
+ * Like the cycle a pure function: what it answers is carried out by evict.c.
  *
- * A node comes into question when it was refused for something that pods leaving could change. All pods of lower priority are
- * taken away in thought; if the pod fits then, as many as possible come back, the most important first (those whose disruption
- * budget would be broken before the others). Among the nodes the least harm decides.
+ * A node comes into question when it was refused for something that pods leaving could change. All pods of lower
+ * priority are taken away in thought; if the pod fits then, as many as possible come back, the most important first
+ * (those whose disruption budget would be broken before the others). Among the nodes the least harm decides.
  */
 #ifndef SKIFF_SCHEDULER_PREEMPTION_H
 #define SKIFF_SCHEDULER_PREEMPTION_H
@@ -18,7 +18,7 @@ struct disruption_budget {
 };
 
 struct preemption {
-    struct sched_node *node; /* NULL = it would not help: `message` says why */
+    struct sched_node *node;    /* NULL = it would not help: `message` says why */
     struct sched_pod **victims; /* the most important first; in the cycle's arena */
     size_t n_victims, n_violations;
     struct str message;

@@ -12,7 +12,8 @@ enum { BACKOFF_FIRST_MS = 1000, BACKOFF_MAX_MS = 10000, UNSCHEDULABLE_MAX_MS = 5
 static bool sooner(const struct sched_pod *a, const struct sched_pod *b)
 {
     if (a->state == POD_BACKOFF)
-        return a->backoff_until_ms != b->backoff_until_ms ? a->backoff_until_ms < b->backoff_until_ms : a->sequence < b->sequence;
+        return a->backoff_until_ms != b->backoff_until_ms ? a->backoff_until_ms < b->backoff_until_ms
+                                                          : a->sequence < b->sequence;
     if (a->priority != b->priority)
         return a->priority > b->priority;
     return a->queued_us != b->queued_us ? a->queued_us < b->queued_us : a->sequence < b->sequence;
@@ -153,7 +154,8 @@ void pod_queue_activate(struct pod_queue *q, struct sched_pod *p, int64_t now_ms
     move_on(q, p, now_ms);
 }
 
-void pod_queue_event(struct pod_queue *q, int64_t now_ms, bool (*helps)(void *arg, const struct sched_pod *p), void *arg)
+void pod_queue_event(struct pod_queue *q, int64_t now_ms, bool (*helps)(void *arg, const struct sched_pod *p),
+                     void *arg)
 {
     for (size_t i = q->unschedulable.len; i-- > 0;) /* backwards: the last one takes a removed one's place */
         if (helps(arg, q->unschedulable.items[i]))

@@ -15,7 +15,8 @@ static const struct core_v1_pod_condition *find_condition(const struct core_v1_p
     return NULL;
 }
 
-static struct value *make_condition(struct arena *a, const struct core_v1_pod *pod, const char *reason, struct str message)
+static struct value *make_condition(struct arena *a, const struct core_v1_pod *pod, const char *reason,
+                                    struct str message)
 {
     const struct core_v1_pod_condition *old = find_condition(pod);
     bool same_status = old && str_eqz(old->status, "False");
@@ -49,9 +50,14 @@ static void patch_status(struct scheduler *s, struct arena *a, const struct obje
         return;
     value_set_path(a, body, "metadata.uid", value_string(a, pod->uid));
     value_setz(a, body, "status", status);
-    struct client_call call = {.verb = VERB_PATCH, .resource = s->pod_resource, .subresource = STR("status"),
-                               .namespace_ = pod->namespace_, .name = pod->name, .body = body,
-                               .patch_type = PATCH_TYPE_STRATEGIC, .grace_period_s = -1};
+    struct client_call call = {.verb = VERB_PATCH,
+                               .resource = s->pod_resource,
+                               .subresource = STR("status"),
+                               .namespace_ = pod->namespace_,
+                               .name = pod->name,
+                               .body = body,
+                               .patch_type = PATCH_TYPE_STRATEGIC,
+                               .grace_period_s = -1};
     client_send(s->client, &call, on_patched, NULL);
 }
 

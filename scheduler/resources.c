@@ -15,7 +15,8 @@ struct amounts {
 int resource_number(struct resource_names *names, struct str name)
 {
     size_t slash;
-    if (!str_index(name, '/', &slash) && !str_starts(name, STR("hugepages-")) && !str_starts(name, STR("attachable-volumes-")))
+    if (!str_index(name, '/', &slash) && !str_starts(name, STR("hugepages-")) &&
+        !str_starts(name, STR("attachable-volumes-")))
         return -1;
     for (size_t i = 0; i < names->len; i++)
         if (str_eqz(name, names->names[i]))
@@ -120,7 +121,8 @@ static void count_init_containers(struct resource_names *names, const struct cor
     raise_to(sum, &most);
 }
 
-static void override_with_pod_level(struct resource_names *names, const struct core_v1_pod_spec *spec, struct amounts *sum)
+static void override_with_pod_level(struct resource_names *names, const struct core_v1_pod_spec *spec,
+                                    struct amounts *sum)
 {
     for (size_t i = 0; spec->resources && i < spec->resources->requests.len; i++) {
         const struct str_entry *e = &spec->resources->requests.items[i];

@@ -1,8 +1,8 @@
 /* scheduler: gives every pod that has no node one, as the profile "default-scheduler".
  *
  * Runs on one loop: informers keep the snapshot and the queue, a turn decides on some pods (cycle.h), each decision is
- * assumed at once and bound by a request of which many are in flight. Pods that fit nowhere get an Event and the condition
- * PodScheduled=False, and come back when the cluster has changed in a way that may help.
+ * assumed at once and bound by a request of which many are in flight. Pods that fit nowhere get an Event and the
+ * condition PodScheduled=False, and come back when the cluster has changed in a way that may help.
  */
 #ifndef SKIFF_SCHEDULER_SCHEDULER_H
 #define SKIFF_SCHEDULER_SCHEDULER_H

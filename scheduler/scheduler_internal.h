@@ -1,5 +1,5 @@
-/* scheduler internal: the scheduler's own state, shared by its files: scheduler.c (turns), watch.c (what the cluster looks
- * like), bind.c and evict.c (decisions carried out), report.c (what people are told). */
+/* scheduler internal: the scheduler's own state, shared by its files: scheduler.c (turns), watch.c (what the cluster
+ * looks like), bind.c and evict.c (decisions carried out), report.c (what people are told). */
 #ifndef SKIFF_SCHEDULER_SCHEDULER_INTERNAL_H
 #define SKIFF_SCHEDULER_SCHEDULER_INTERNAL_H
 
@@ -20,7 +20,7 @@ struct scheduler {
     struct informer *pods, *nodes, *namespaces, *budgets;
     const struct resource *pod_resource;
     int field_node_name, field_scheduler_name, field_phase; /* positions in object->fields */
-    struct map by_uid; /* -> struct sched_pod, waiting and placed ones */
+    struct map by_uid;                                      /* -> struct sched_pod, waiting and placed ones */
     struct snapshot snapshot;
     struct pod_queue queue;
     struct cycle cycle;
@@ -49,8 +49,8 @@ struct sched_pod *scheduler_find(const struct scheduler *s, struct str uid);
 void scheduler_bind(struct scheduler *s, struct sched_pod *p, struct sched_node *n);
 void scheduler_drop_bindings(struct scheduler *s); /* at the end: their answers do not come any more */
 
-/* evict.c: make room for a pod that fits nowhere. What is to be said if that does not help, else STR_NULL; ret_nominated as
- * for scheduler_report_failure. */
+/* evict.c: make room for a pod that fits nowhere. What is to be said if that does not help, else STR_NULL;
+ * ret_nominated as for scheduler_report_failure. */
 struct str scheduler_preempt(struct scheduler *s, struct sched_pod *p, struct str *ret_nominated);
 void scheduler_drop_evictions(struct scheduler *s);
 

@@ -51,11 +51,17 @@ static struct value *parse(const char *json)
     return v;
 }
 
-static void call(enum verb verb, const char *resource, const char *sub, const char *ns, const char *name, const char *body)
+static void call(enum verb verb, const char *resource, const char *sub, const char *ns, const char *name,
+                 const char *body)
 {
-    struct client_call c = {.verb = verb, .resource = resource_find(STR(""), str_from(resource)), .subresource = str_from(sub),
-                            .namespace_ = str_from(ns), .name = str_from(name), .grace_period_s = verb == VERB_DELETE ? 0 : -1,
-                            .patch_type = PATCH_TYPE_STRATEGIC, .body = body ? parse(body) : NULL};
+    struct client_call c = {.verb = verb,
+                            .resource = resource_find(STR(""), str_from(resource)),
+                            .subresource = str_from(sub),
+                            .namespace_ = str_from(ns),
+                            .name = str_from(name),
+                            .grace_period_s = verb == VERB_DELETE ? 0 : -1,
+                            .patch_type = PATCH_TYPE_STRATEGIC,
+                            .body = body ? parse(body) : NULL};
     if (verb == VERB_PATCH && !sub)
         c.patch_type = PATCH_TYPE_MERGE;
     answered = false;
@@ -68,18 +74,26 @@ static void call(enum verb verb, const char *resource, const char *sub, const ch
 
 static void create_node(const char *name, const char *cpu, const char *spec)
 {
-    call(VERB_CREATE, "nodes", NULL, NULL, NULL,
-         arena_printf(arena, "{'metadata':{'name':'%s','labels':{'kubernetes.io/hostname':'%s'}},'spec':{'unschedulable':true},"
-                             "'status':{'allocatable':{'cpu':'%s','memory':'4Gi','pods':'110'}}}", name, name, cpu).p);
+    call(
+        VERB_CREATE, "nodes", NULL, NULL, NULL,
+        arena_printf(arena,
+                     "{'metadata':{'name':'%s','labels':{'kubernetes.io/hostname':'%s'}},'spec':{'unschedulable':true},"
+                     "'status':{'allocatable':{'cpu':'%s','memory':'4Gi','pods':'110'}}}",
+                     name, name, cpu)
+            .p);
     /* new nodes are tainted as not ready: nobody else is here to take that away */
-    call(VERB_PATCH, "nodes", NULL, NULL, name, arena_printf(arena, "{'spec':{%s}}", *spec ? spec : "'taints':null,'unschedulable':null").p);
+    call(VERB_PATCH, "nodes", NULL, NULL, name,
+         arena_printf(arena, "{'spec':{%s}}", *spec ? spec : "'taints':null,'unschedulable':null").p);
 }
 
 static void create_pod(const char *name, const char *cpu, const char *more)
 {
     call(VERB_CREATE, "pods", NULL, "default", NULL,
-         arena_printf(arena, "{'metadata':{'name':'%s','labels':{'app':'web'}},'spec':{'containers':[{'name':'c','image':'i',"
-                             "'resources':{'requests':{'cpu':'%s'}}}]%s}}", name, cpu, more).p);
+         arena_printf(arena,
+                      "{'metadata':{'name':'%s','labels':{'app':'web'}},'spec':{'containers':[{'name':'c','image':'i',"
+                      "'resources':{'requests':{'cpu':'%s'}}}]%s}}",
+                      name, cpu, more)
+             .p);
 }
 
 /* ---- waiting ---- */
@@ -191,8 +205,10 @@ static int setup(void **state)
     client = client_create_local(&server, loop, "admin", groups);
     call(VERB_CREATE, "namespaces", NULL, NULL, NULL, "{'metadata':{'name':'default'}}");
     call(VERB_CREATE, "serviceaccounts", NULL, "default", NULL, "{'metadata':{'name':'default'}}");
-    pods = client_informer(client, &(struct informer_options){.resource = resource_find(STR(""), STR("pods")), .on_change = on_change});
-    events = client_informer(client, &(struct informer_options){.resource = resource_find(STR(""), STR("events")), .on_change = on_change});
+    pods = client_informer(
+        client, &(struct informer_options){.resource = resource_find(STR(""), STR("pods")), .on_change = on_change});
+    events = client_informer(
+        client, &(struct informer_options){.resource = resource_find(STR(""), STR("events")), .on_change = on_change});
     assert_int_equal(scheduler_start(&server, loop, &scheduler, &err), 0);
     return 0;
 }
@@ -257,9 +273,10 @@ static void test_says_why_and_retries(void **state)
     wait_for(is_bound, "a");
     create_pod("b", "800m", "");
     wait_for(is_refused, "b");
-    const char *message = "0/3 nodes are available: 1 Insufficient cpu, 1 node(s) had untolerated taint(s), 1 node(s) were "
-                          "unschedulable. " USELESS("3")
-                          "1 No preemption victims found for incoming pod, 2 Preemption is not helpful for scheduling.";
+    const char *message =
+        "0/3 nodes are available: 1 Insufficient cpu, 1 node(s) had untolerated taint(s), 1 node(s) were "
+        "unschedulable. " USELESS(
+            "3") "1 No preemption victims found for incoming pod, 2 Preemption is not helpful for scheduling.";
     struct str said = value_path_str(condition("b"), "message");
     if (!str_eqz(said, message))
         fail_msg(STR_FMT, STR_ARG(said));
@@ -316,8 +333,10 @@ static void test_preempts(void **state)
     (void)state;
     call(VERB_CREATE, "nodes", NULL, NULL, NULL, "{'metadata':{'name':'none'},'spec':{'unschedulable':true}}");
     create_node("n1", "1", "");
-    struct client_call c = {.verb = VERB_CREATE, .resource = resource_find(STR("scheduling.k8s.io"), STR("priorityclasses")),
-                            .body = parse("{'metadata':{'name':'high'},'value':1000}"), .grace_period_s = -1};
+    struct client_call c = {.verb = VERB_CREATE,
+                            .resource = resource_find(STR("scheduling.k8s.io"), STR("priorityclasses")),
+                            .body = parse("{'metadata':{'name':'high'},'value':1000}"),
+                            .grace_period_s = -1};
     answered = false;
     client_send(client, &c, on_answer, NULL);
     while (!answered)
@@ -330,8 +349,9 @@ static void test_preempts(void **state)
     call(VERB_DELETE, "pods", NULL, "default", "low", NULL);
     wait_for(is_gone, "low");
     wait_for(is_bound, "high");
-    wait_for(has_event, arena_printf(arena, "Preempted: Preempted by pod " STR_FMT " on node n1",
-                                     STR_ARG(find_pod("high")->uid)).p);
+    wait_for(
+        has_event,
+        arena_printf(arena, "Preempted: Preempted by pod " STR_FMT " on node n1", STR_ARG(find_pod("high")->uid)).p);
 }
 
 static void test_many(void **state)

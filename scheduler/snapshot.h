@@ -1,5 +1,5 @@
-/* snapshot: the nodes as scheduling sees them, with what is requested on each by the pods placed or assumed there. Kept up
- * to date change by change, never rebuilt; a cycle reads it as it stands.
+/* snapshot: the nodes as scheduling sees them, with what is requested on each by the pods placed or assumed there. Kept
+ * up to date change by change, never rebuilt; a cycle reads it as it stands.
  *
  * A pod may be placed on a node that is not known (yet): the node is then kept by name, outside of `nodes`.
  */

@@ -1,4 +1,5 @@
-/* What the cluster looks like: nodes and pods as the informers tell, turned into changes of the snapshot and the queue. */
+/* What the cluster looks like: nodes and pods as the informers tell, turned into changes of the snapshot and the queue.
+ */
 #include "scheduler/scheduler_internal.h"
 
 #include "base/clock.h"
@@ -30,7 +31,8 @@ void scheduler_note_event(struct scheduler *s, uint32_t events, struct str node_
 
 static bool plugin_helped(struct scheduler *s, const struct plugin *plugin, const struct sched_pod *p)
 {
-    const uint32_t about_nodes = EVENT_NODE_ADD | EVENT_NODE_ALLOCATABLE | EVENT_NODE_LABEL | EVENT_NODE_TAINT | EVENT_POD_DELETE;
+    const uint32_t about_nodes =
+        EVENT_NODE_ADD | EVENT_NODE_ALLOCATABLE | EVENT_NODE_LABEL | EVENT_NODE_TAINT | EVENT_POD_DELETE;
     uint32_t events = s->events & plugin->events;
     if (!events)
         return false;
@@ -241,13 +243,21 @@ void scheduler_watch(struct scheduler *s)
     s->field_node_name = selectable_at(pods, "spec.nodeName");
     s->field_scheduler_name = selectable_at(pods, "spec.schedulerName");
     s->field_phase = selectable_at(pods, "status.phase");
-    s->namespaces = client_informer(s->client, &(struct informer_options){.resource = resource_find(STR(""), STR("namespaces")),
-                                                                           .on_change = on_namespace, .on_synced = on_synced, .arg = s});
+    s->namespaces =
+        client_informer(s->client, &(struct informer_options){.resource = resource_find(STR(""), STR("namespaces")),
+                                                              .on_change = on_namespace,
+                                                              .on_synced = on_synced,
+                                                              .arg = s});
     s->nodes = client_informer(s->client, &(struct informer_options){.resource = resource_find(STR(""), STR("nodes")),
-                                                                      .on_change = on_node, .on_synced = on_synced, .arg = s});
-    s->pods = client_informer(s->client, &(struct informer_options){.resource = pods, .on_change = on_pod, .on_synced = on_synced, .arg = s});
-    s->budgets = client_informer(s->client, &(struct informer_options){.resource = resource_find(STR("policy"), STR("poddisruptionbudgets")),
-                                                                        .on_synced = on_synced, .arg = s});
+                                                                     .on_change = on_node,
+                                                                     .on_synced = on_synced,
+                                                                     .arg = s});
+    s->pods = client_informer(
+        s->client, &(struct informer_options){.resource = pods, .on_change = on_pod, .on_synced = on_synced, .arg = s});
+    s->budgets = client_informer(
+        s->client, &(struct informer_options){.resource = resource_find(STR("policy"), STR("poddisruptionbudgets")),
+                                              .on_synced = on_synced,
+                                              .arg = s});
     s->snapshot.find_namespace = find_namespace;
     s->snapshot.find_namespace_arg = s;
 }

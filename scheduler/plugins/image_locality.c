@@ -1,5 +1,5 @@
-/* image locality: nodes that have the pod's images already score, the more the larger the images are, and the less the fewer
- * nodes have them (else all pods of an image would gather where the first one ran). */
+/* image locality: nodes that have the pod's images already score, the more the larger the images are, and the less the
+ * fewer nodes have them (else all pods of an image would gather where the first one ran). */
 #include "scheduler/cycle.h"
 
 enum { MB = 1024 * 1024, LEAST = 23 * MB, MOST_PER_CONTAINER = 1000 * MB };
@@ -32,10 +32,12 @@ static int64_t score(const struct cycle *c, const struct sched_node *n)
     for (size_t i = 0; i < n->images.len; i++)
         for (size_t k = 0; k < w->len; k++)
             if (n->images.items[i].image == w->items[k])
-                sum += (int64_t)((double)n->images.items[i].size * (double)w->items[k]->n_nodes / (double)c->snapshot->nodes.len);
+                sum += (int64_t)((double)n->images.items[i].size * (double)w->items[k]->n_nodes /
+                                 (double)c->snapshot->nodes.len);
     if (sum < LEAST)
         sum = LEAST;
     return SCORE_MAX * ((sum < most ? sum : most) - LEAST) / (most - LEAST);
 }
 
-const struct plugin plugin_image_locality = {.name = "ImageLocality", .pre_score = pre_score, .score = score, .weight = 1};
+const struct plugin plugin_image_locality = {
+    .name = "ImageLocality", .pre_score = pre_score, .score = score, .weight = 1};

@@ -1,5 +1,6 @@
-/* inter-pod affinity: required terms say which pods must (affinity) or must not (anti-affinity) run in the same topology
- * domain, and the anti-affinity of pods already placed keeps newcomers off too; preferred terms, of either side, score. */
+/* inter-pod affinity: required terms say which pods must (affinity) or must not (anti-affinity) run in the same
+ * topology domain, and the anti-affinity of pods already placed keeps newcomers off too; preferred terms, of either
+ * side, score. */
 #include "scheduler/cycle.h"
 #include "scheduler/plugins/topology.h"
 
@@ -36,7 +37,8 @@ static bool all_terms_match(const struct snapshot *s, const struct affinity_term
     return terms->len > 0;
 }
 
-static void add_pair(struct cycle *c, struct topology_counts *counts, const struct sched_node *n, struct str key, int64_t by)
+static void add_pair(struct cycle *c, struct topology_counts *counts, const struct sched_node *n, struct str key,
+                     int64_t by)
 {
     struct str value = object_label(n->object, key);
     if (value.p)
@@ -45,7 +47,8 @@ static void add_pair(struct cycle *c, struct topology_counts *counts, const stru
 
 /* ---- required ---- */
 
-static void look_at_existing(struct cycle *c, struct affinity_state *state, const struct sched_node *n, const struct sched_pod *existing)
+static void look_at_existing(struct cycle *c, struct affinity_state *state, const struct sched_node *n,
+                             const struct sched_pod *existing)
 {
     if (!existing->has_anti_affinity)
         return;
@@ -55,7 +58,8 @@ static void look_at_existing(struct cycle *c, struct affinity_state *state, cons
             add_pair(c, &state->existing_anti, n, terms->items[i].topology_key, 1);
 }
 
-static void look_for_wanted(struct cycle *c, struct affinity_state *state, const struct sched_node *n, const struct sched_pod *existing)
+static void look_for_wanted(struct cycle *c, struct affinity_state *state, const struct sched_node *n,
+                            const struct sched_pod *existing)
 {
     const struct pod_constraints *own = c->pod->constraints;
     if (all_terms_match(c->snapshot, &own->affinity, existing))
@@ -89,7 +93,8 @@ static enum plugin_answer pre_filter(struct cycle *c)
     return PLUGIN_GO;
 }
 
-static bool affinity_holds(const struct affinity_state *state, const struct affinity_terms *terms, const struct sched_node *n)
+static bool affinity_holds(const struct affinity_state *state, const struct affinity_terms *terms,
+                           const struct sched_node *n)
 {
     bool found = true;
     for (size_t i = 0; i < terms->len; i++) {
@@ -103,11 +108,13 @@ static bool affinity_holds(const struct affinity_state *state, const struct affi
     return found || (!state->wanted.len && state->matches_itself);
 }
 
-static bool anti_affinity_holds(const struct affinity_state *state, const struct affinity_terms *terms, const struct sched_node *n)
+static bool anti_affinity_holds(const struct affinity_state *state, const struct affinity_terms *terms,
+                                const struct sched_node *n)
 {
     for (size_t i = 0; i < terms->len; i++) {
         struct str value = object_label(n->object, terms->items[i].topology_key);
-        const int64_t *have = value.p ? topology_count_find(&state->unwanted, terms->items[i].topology_key, value) : NULL;
+        const int64_t *have =
+            value.p ? topology_count_find(&state->unwanted, terms->items[i].topology_key, value) : NULL;
         if (have && *have > 0)
             return false;
     }
@@ -117,7 +124,8 @@ static bool anti_affinity_holds(const struct affinity_state *state, const struct
 static bool existing_agree(const struct affinity_state *state, const struct sched_node *n)
 {
     for (size_t i = 0; state->existing_anti.len && i < n->object->n_labels; i++) {
-        const int64_t *have = topology_count_find(&state->existing_anti, n->object->labels[i].key, n->object->labels[i].value);
+        const int64_t *have =
+            topology_count_find(&state->existing_anti, n->object->labels[i].key, n->object->labels[i].value);
         if (have && *have > 0)
             return false;
     }
@@ -139,17 +147,19 @@ static struct verdict filter(const struct cycle *c, const struct sched_node *n)
 
 /* ---- preferred ---- */
 
-static void add_terms(struct cycle *c, struct topology_counts *scores, const struct affinity_terms *terms, const struct sched_pod *p,
-                      const struct sched_node *n, int64_t sign)
+static void add_terms(struct cycle *c, struct topology_counts *scores, const struct affinity_terms *terms,
+                      const struct sched_pod *p, const struct sched_node *n, int64_t sign)
 {
     for (size_t i = 0; i < terms->len; i++) {
-        int64_t weight = terms->items[i].weight ? terms->items[i].weight : 1; /* required terms of others count as one */
+        int64_t weight =
+            terms->items[i].weight ? terms->items[i].weight : 1; /* required terms of others count as one */
         if (term_matches(c->snapshot, &terms->items[i], p))
             add_pair(c, scores, n, terms->items[i].topology_key, sign * weight);
     }
 }
 
-static void score_existing(struct cycle *c, struct topology_counts *scores, const struct sched_node *n, const struct sched_pod *existing)
+static void score_existing(struct cycle *c, struct topology_counts *scores, const struct sched_node *n,
+                           const struct sched_pod *existing)
 {
     const struct pod_constraints *own = c->pod->constraints, *theirs = existing->constraints;
     if (own) {
@@ -202,7 +212,13 @@ static void normalize(const struct cycle *c, int64_t *scores, size_t n)
         scores[i] = most > least ? (int64_t)(SCORE_MAX * ((double)(scores[i] - least) / (double)(most - least))) : 0;
 }
 
-const struct plugin plugin_inter_pod_affinity = {
-    .name = "InterPodAffinity", .counts_pods = true,
-    .events = EVENT_POD_ADD | EVENT_POD_DELETE | EVENT_POD_LABEL | EVENT_NODE_ADD | EVENT_NODE_LABEL | EVENT_NAMESPACE,
-    .pre_filter = pre_filter, .filter = filter, .pre_score = pre_score, .score = score, .normalize = normalize, .weight = 2};
+const struct plugin plugin_inter_pod_affinity = {.name = "InterPodAffinity",
+                                                 .counts_pods = true,
+                                                 .events = EVENT_POD_ADD | EVENT_POD_DELETE | EVENT_POD_LABEL |
+                                                           EVENT_NODE_ADD | EVENT_NODE_LABEL | EVENT_NAMESPACE,
+                                                 .pre_filter = pre_filter,
+                                                 .filter = filter,
+                                                 .pre_score = pre_score,
+                                                 .score = score,
+                                                 .normalize = normalize,
+                                                 .weight = 2};

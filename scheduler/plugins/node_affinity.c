@@ -1,5 +1,6 @@
-/* node affinity: spec.nodeSelector and the required terms of node affinity must match the node's labels (any term, all of its
- * requirements); preferred terms add their weight. Terms that name nodes (as those of a DaemonSet's pods) narrow the search. */
+/* node affinity: spec.nodeSelector and the required terms of node affinity must match the node's labels (any term, all
+ * of its requirements); preferred terms add their weight. Terms that name nodes (as those of a DaemonSet's pods) narrow
+ * the search. */
 #include "scheduler/cycle.h"
 
 static bool has_value(const struct core_v1_node_selector_requirement *r, struct str value)
@@ -156,7 +157,8 @@ static struct verdict filter(const struct cycle *c, const struct sched_node *n)
 static struct core_v1_preferred_scheduling_term_array preferred(const struct sched_pod *p)
 {
     const struct core_v1_node_affinity *a = p->constraints ? p->constraints->node_affinity : NULL;
-    return a ? a->preferred_during_scheduling_ignored_during_execution : (struct core_v1_preferred_scheduling_term_array){0};
+    return a ? a->preferred_during_scheduling_ignored_during_execution
+             : (struct core_v1_preferred_scheduling_term_array){0};
 }
 
 static enum plugin_answer pre_score(struct cycle *c)
@@ -186,6 +188,12 @@ static bool hint(const struct sched_pod *p, const struct sched_node *n, uint32_t
     return node_affinity_matches(p, n);
 }
 
-const struct plugin plugin_node_affinity = {.name = "NodeAffinity", .events = EVENT_NODE_ADD | EVENT_NODE_LABEL,
-                                            .hint = hint, .pre_filter = pre_filter, .filter = filter,
-                                            .pre_score = pre_score, .score = score, .normalize = normalize, .weight = 2};
+const struct plugin plugin_node_affinity = {.name = "NodeAffinity",
+                                            .events = EVENT_NODE_ADD | EVENT_NODE_LABEL,
+                                            .hint = hint,
+                                            .pre_filter = pre_filter,
+                                            .filter = filter,
+                                            .pre_score = pre_score,
+                                            .score = score,
+                                            .normalize = normalize,
+                                            .weight = 2};

@@ -33,5 +33,8 @@ static bool hint(const struct sched_pod *p, const struct sched_node *n, uint32_t
     return !p->constraints || free_on(p, n);
 }
 
-const struct plugin plugin_node_ports = {.name = "NodePorts", .events = EVENT_NODE_ADD | EVENT_POD_DELETE, .hint = hint,
-                                         .pre_filter = pre_filter, .filter = filter};
+const struct plugin plugin_node_ports = {.name = "NodePorts",
+                                         .events = EVENT_NODE_ADD | EVENT_POD_DELETE,
+                                         .hint = hint,
+                                         .pre_filter = pre_filter,
+                                         .filter = filter};

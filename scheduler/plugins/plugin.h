@@ -1,6 +1,6 @@
-/* plugin: one rule of where a pod may run (filter) or had better run (score). Rules are pure: they look at the cycle, the pod
- * and a node. Each has a file of its own; the table in table.c puts them in order (the first that refuses a node names the
- * reason) and gives them weights.
+/* plugin: one rule of where a pod may run (filter) or had better run (score). Rules are pure: they look at the cycle,
+ * the pod and a node. Each has a file of its own; the table in table.c puts them in order (the first that refuses a
+ * node names the reason) and gives them weights.
  */
 #ifndef SKIFF_SCHEDULER_PLUGINS_PLUGIN_H
 #define SKIFF_SCHEDULER_PLUGINS_PLUGIN_H
@@ -29,8 +29,8 @@ struct verdict {
 };
 
 enum plugin_answer {
-    PLUGIN_GO,   /* ask me about each node */
-    PLUGIN_SKIP, /* I have nothing to say about this pod */
+    PLUGIN_GO,     /* ask me about each node */
+    PLUGIN_SKIP,   /* I have nothing to say about this pod */
     PLUGIN_REFUSE, /* no node will do: cycle.refusal says why */
 };
 
@@ -52,8 +52,8 @@ struct plugin {
 extern const struct plugin *const plugins[N_PLUGINS];
 
 extern const struct plugin plugin_node_unschedulable, plugin_node_name, plugin_taint_toleration, plugin_node_affinity,
-    plugin_node_ports, plugin_resources_fit, plugin_topology_spread, plugin_inter_pod_affinity, plugin_balanced_allocation,
-    plugin_image_locality;
+    plugin_node_ports, plugin_resources_fit, plugin_topology_spread, plugin_inter_pod_affinity,
+    plugin_balanced_allocation, plugin_image_locality;
 
 enum { SCORE_MAX = 100 };
 /* Scale so that the largest becomes 100; `reverse`: the smallest is the best. */

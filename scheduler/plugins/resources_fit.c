@@ -1,4 +1,5 @@
-/* resources fit: what the pod requests must be free on the node; among those that fit, the least allocated scores best. */
+/* resources fit: what the pod requests must be free on the node; among those that fit, the least allocated scores best.
+ */
 #include "scheduler/cycle.h"
 
 static struct verdict lacking(const struct sched_pod *p, const struct sched_node *n)
@@ -52,4 +53,7 @@ static bool hint(const struct sched_pod *p, const struct sched_node *n, uint32_t
 
 const struct plugin plugin_resources_fit = {.name = "NodeResourcesFit",
                                             .events = EVENT_NODE_ADD | EVENT_NODE_ALLOCATABLE | EVENT_POD_DELETE,
-                                            .hint = hint, .filter = filter, .score = score, .weight = 1};
+                                            .hint = hint,
+                                            .filter = filter,
+                                            .score = score,
+                                            .weight = 1};

@@ -1,5 +1,5 @@
-/* taint toleration: NoSchedule and NoExecute taints keep off pods that do not tolerate them; PreferNoSchedule taints count
- * against a node. */
+/* taint toleration: NoSchedule and NoExecute taints keep off pods that do not tolerate them; PreferNoSchedule taints
+ * count against a node. */
 #include "scheduler/cycle.h"
 
 bool taints_tolerated(const struct sched_pod *p, const struct sched_node *n)
@@ -43,6 +43,10 @@ static bool hint(const struct sched_pod *p, const struct sched_node *n, uint32_t
     return taints_tolerated(p, n);
 }
 
-const struct plugin plugin_taint_toleration = {.name = "TaintToleration", .events = EVENT_NODE_ADD | EVENT_NODE_TAINT,
-                                               .hint = hint, .filter = filter, .score = score, .normalize = normalize,
+const struct plugin plugin_taint_toleration = {.name = "TaintToleration",
+                                               .events = EVENT_NODE_ADD | EVENT_NODE_TAINT,
+                                               .hint = hint,
+                                               .filter = filter,
+                                               .score = score,
+                                               .normalize = normalize,
                                                .weight = 3};

@@ -1,4 +1,5 @@
-/* topology: counts by topology pair: the value that a node has for a label key ("topology.kubernetes.io/zone" = "a"). */
+/* topology: counts by topology pair: the value that a node has for a label key ("topology.kubernetes.io/zone" = "a").
+ */
 #ifndef SKIFF_SCHEDULER_PLUGINS_TOPOLOGY_H
 #define SKIFF_SCHEDULER_PLUGINS_TOPOLOGY_H
 

@@ -1,9 +1,9 @@
-/* topology spread: pods that match a constraint's selector shall be spread over the values of a topology key. Hard constraints
- * (DoNotSchedule) bound by how much one value may exceed the least used one; soft ones, and those that every replicated pod has
- * by default (nodes with skew 3, zones with 5), score.
+/* topology spread: pods that match a constraint's selector shall be spread over the values of a topology key. Hard
+ * constraints (DoNotSchedule) bound by how much one value may exceed the least used one; soft ones, and those that
+ * every replicated pod has by default (nodes with skew 3, zones with 5), score.
  *
- * By default the pods that count are those of the same owner; the snapshot keeps their number per node, so that scoring a node
- * is one look-up. */
+ * By default the pods that count are those of the same owner; the snapshot keeps their number per node, so that scoring
+ * a node is one look-up. */
 #include "scheduler/cycle.h"
 #include "scheduler/plugins/topology.h"
 
@@ -38,7 +38,8 @@ static size_t n_constraints(const struct sched_pod *p)
 static bool has_all_keys(const struct sched_pod *p, const struct sched_node *n, bool hard)
 {
     for (size_t i = 0; i < n_constraints(p); i++)
-        if (p->constraints->spread[i].hard == hard && !object_label(n->object, p->constraints->spread[i].topology_key).p)
+        if (p->constraints->spread[i].hard == hard &&
+            !object_label(n->object, p->constraints->spread[i].topology_key).p)
             return false;
     return true;
 }
@@ -76,7 +77,8 @@ static enum plugin_answer pre_filter(struct cycle *c)
         for (size_t i = 0; i < n_constraints(p); i++) {
             const struct spread_constraint *s = &p->constraints->spread[i];
             if (s->hard && counts_node(p, s, n))
-                *topology_count_at(c->arena, &state->counts[i], s->topology_key, object_label(n->object, s->topology_key)) +=
+                *topology_count_at(c->arena, &state->counts[i], s->topology_key,
+                                   object_label(n->object, s->topology_key)) +=
                     count_matching(n, s, p->object->namespace_);
         }
     }
@@ -136,7 +138,8 @@ static void count_soft(struct cycle *c, struct soft_spread *state)
         for (size_t i = 0; i < n_constraints(p); i++) {
             const struct spread_constraint *s = &p->constraints->spread[i];
             if (!s->hard && !str_eq(s->topology_key, HOSTNAME))
-                topology_count_at(c->arena, &state->counts[i], s->topology_key, object_label(n->object, s->topology_key));
+                topology_count_at(c->arena, &state->counts[i], s->topology_key,
+                                  object_label(n->object, s->topology_key));
         }
     }
     for (size_t i = 0; i < n_constraints(p); i++) {
@@ -146,8 +149,8 @@ static void count_soft(struct cycle *c, struct soft_spread *state)
         for (size_t k = 0; k < c->snapshot->nodes.len && !by_host && !s->hard; k++) {
             const struct sched_node *n = c->snapshot->nodes.items[k];
             struct str value = object_label(n->object, s->topology_key);
-            if (value.p && topology_count_find(&state->counts[i], s->topology_key, value) && has_all_keys(p, n, false) &&
-                counts_node(p, s, n))
+            if (value.p && topology_count_find(&state->counts[i], s->topology_key, value) &&
+                has_all_keys(p, n, false) && counts_node(p, s, n))
                 *topology_count_at(c->arena, &state->counts[i], s->topology_key, value) +=
                     count_matching(n, s, p->object->namespace_);
         }
@@ -222,7 +225,8 @@ static int64_t score(const struct cycle *c, const struct sched_node *n)
         if (str_eq(s->topology_key, HOSTNAME)) {
             count = count_matching(n, s, p->object->namespace_);
         } else {
-            const int64_t *have = topology_count_find(&state->counts[i], s->topology_key, object_label(n->object, s->topology_key));
+            const int64_t *have =
+                topology_count_find(&state->counts[i], s->topology_key, object_label(n->object, s->topology_key));
             count = have ? *have : 0;
         }
         sum += score_of(count, s->max_skew, state->weights[i]);
@@ -242,8 +246,14 @@ static void normalize(const struct cycle *c, int64_t *scores, size_t n)
         scores[i] = scores[i] < 0 ? 0 : !most ? SCORE_MAX : SCORE_MAX * (most + least - scores[i]) / most;
 }
 
-const struct plugin plugin_topology_spread = {
-    .name = "PodTopologySpread", .counts_pods = true,
-    .events = EVENT_POD_ADD | EVENT_POD_DELETE | EVENT_POD_LABEL | EVENT_NODE_ADD | EVENT_NODE_DELETE | EVENT_NODE_LABEL |
-              EVENT_NODE_TAINT,
-    .pre_filter = pre_filter, .filter = filter, .pre_score = pre_score, .score = score, .normalize = normalize, .weight = 2};
+const struct plugin plugin_topology_spread = {.name = "PodTopologySpread",
+                                              .counts_pods = true,
+                                              .events = EVENT_POD_ADD | EVENT_POD_DELETE | EVENT_POD_LABEL |
+                                                        EVENT_NODE_ADD | EVENT_NODE_DELETE | EVENT_NODE_LABEL |
+                                                        EVENT_NODE_TAINT,
+                                              .pre_filter = pre_filter,
+                                              .filter = filter,
+                                              .pre_score = pre_score,
+                                              .score = score,
+                                              .normalize = normalize,
+                                              .weight = 2};
