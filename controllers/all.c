@@ -5,8 +5,10 @@
 const struct controller *const *controllers_all(void)
 {
     static const struct controller *const all[] = {
-        &namespace_controller,  &serviceaccount_controller, &rootca_controller,           &nodeipam_controller,
-        &deployment_controller, &replicaset_controller,     &endpointslice_controller,    &garbagecollector_controller,
+        &namespace_controller,     &serviceaccount_controller, &rootca_controller,
+        &nodeipam_controller,      &nodelifecycle_controller,  &tainteviction_controller,
+        &deployment_controller,    &replicaset_controller,     &endpointslice_controller,
+        &endpoints_controller,     &podgc_controller,          &garbagecollector_controller,
         NULL,
     };
     return all;

@@ -421,11 +421,58 @@ static void test_slices(void **state)
           value_len(value_path(got.list[0], "endpoints")) == 2);
     struct value *slice = got.list[0];
     assert_int_equal(number(value_at(value_path(slice, "ports"), 0), "port"), 8080);
+    AWAIT(value_len(value_path(value_at(value_path(get("endpoints", "s"), "subsets"), 0), "addresses")) == 2);
+    assert_int_equal(number(value_at(value_path(value_at(value_path(got.object, "subsets"), 0), "ports"), 0), "port"), 8080);
+    expect_str(value_str(value_getz(value_path(got.object, "metadata.labels"), "endpoints.kubernetes.io/managed-by")),
+               "endpoint-controller");
     delete_with("deployments.apps", "back", "Background");
     AWAIT(list("endpointslices.discovery.k8s.io", "kubernetes.io/service-name=s") == 1 &&
           value_len(value_path(got.list[0], "endpoints")) == 0);
+    AWAIT(value_len(value_path(get("endpoints", "s"), "subsets")) == 0);
     delete_with("services", "s", NULL);
+    AWAIT(!get("endpoints", "s"));
     AWAIT(list("endpointslices.discovery.k8s.io", "kubernetes.io/service-name=s") == 0);
+}
+
+static struct value *taint_of(struct value *node, const char *key, const char *effect)
+{
+    struct value *taints = value_path(node, "spec.taints");
+    for (size_t i = 0; i < value_len(taints); i++) {
+        if (is(value_at(taints, i), "key", key) && is(value_at(taints, i), "effect", effect))
+            return value_at(taints, i);
+    }
+    return NULL;
+}
+
+#define NODE_READY(ready)                                                                                              \
+    "{'status':{'conditions':[{'type':'Ready','status':'" ready "','reason':'x','message':'y','lastHeartbeatTime':'2026-" \
+    "01-01T00:00:00Z','lastTransitionTime':'2026-01-01T00:00:00Z'}]}}"
+
+static void test_node_health(void **state)
+{
+    (void)state;
+    create("nodes", "{'metadata':{'name':'sick'}}");
+    patch("nodes", "sick", "status", NODE_READY("True"));
+    create("pods", "{'metadata':{'name':'p','labels':{'on':'sick'}},'spec':{'nodeName':'sick','containers':[{'name':'c','image':'i'}]}}");
+    create("pods", "{'metadata':{'name':'q','labels':{'on':'sick'}},'spec':{'nodeName':'sick','terminationGracePeriodSeconds':0,"
+                   "'tolerations':[{'key':'node.kubernetes.io/not-ready','operator':'Exists','effect':'NoExecute',"
+                   "'tolerationSeconds':0}],'containers':[{'name':'c','image':'i'}]}}");
+    make_ready("on=sick");
+    patch("nodes", "sick", "status", NODE_READY("False"));
+    AWAIT(taint_of(get("nodes", "sick"), "node.kubernetes.io/not-ready", "NoExecute"));
+    assert_non_null(taint_of(get("nodes", "sick"), "node.kubernetes.io/not-ready", "NoSchedule"));
+    AWAIT(str_eqz(condition(get("pods", "p"), "Ready", "status"), "False"));
+    AWAIT(!get("pods", "q"));
+    assert_false(value_path(get("pods", "p"), "metadata.deletionTimestamp") != NULL); /* tolerates it for five minutes */
+    patch("nodes", "sick", "status", NODE_READY("True"));
+    AWAIT(value_len(value_path(get("nodes", "sick"), "spec.taints")) == 0);
+    patch("nodes", "sick", NULL, "{'spec':{'taints':[{'key':'out','effect':'NoExecute'}]}}");
+    AWAIT(value_path(get("pods", "p"), "metadata.deletionTimestamp"));
+    expect_str(condition(got.object, "DisruptionTarget", "reason"), "DeletionByTaintManager");
+    struct client_call c = call_of(VERB_DELETE, "pods", "p");
+    c.grace_period_s = 0;
+    send_call(c);
+    delete_with("nodes", "sick", NULL);
 }
 
 static void test_account(void **state)
@@ -442,7 +489,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_account),    cmocka_unit_test(test_node_ranges), cmocka_unit_test(test_deployment),
         cmocka_unit_test(test_foreground), cmocka_unit_test(test_orphan),      cmocka_unit_test(test_slices),
-        cmocka_unit_test(test_namespace),
+        cmocka_unit_test(test_namespace),  cmocka_unit_test(test_node_health),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

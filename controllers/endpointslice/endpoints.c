@@ -2,6 +2,30 @@
 
 #define ZONE_LABEL "topology.kubernetes.io/zone"
 
+bool endpoints_selects(const struct core_v1_service *service, const struct object *pod)
+{
+    for (size_t i = 0; i < service->spec->selector.len; i++) {
+        struct str have = object_label(pod, service->spec->selector.items[i].key);
+        if (!have.p || !str_eq(have, service->spec->selector.items[i].value))
+            return false;
+    }
+    return service->spec->selector.len > 0;
+}
+
+void endpoints_keys_of_pod(const struct view *v, int services, const struct object *old, const struct object *now,
+                           void (*add)(void *arg, struct str namespace_, struct str name), void *arg)
+{
+    struct arena *a = arena_create(0);
+    const struct object **all;
+    size_t n = view_list(v, a, services, now ? now->namespace_ : old->namespace_, &all);
+    for (size_t i = 0; i < n; i++) {
+        const struct core_v1_service *s = view_object(a, all[i]);
+        if ((now && endpoints_selects(s, now)) || (old && endpoints_selects(s, old)))
+            add(arg, all[i]->namespace_, all[i]->name);
+    }
+    arena_destroy(a);
+}
+
 static int32_t named_port(const struct core_v1_container_array *containers, struct str name, struct str protocol)
 {
     for (size_t i = 0; i < containers->len; i++) {
@@ -73,7 +97,7 @@ static struct value *endpoint(struct arena *a, const struct object *service, con
     value_setz(a, target, "uid", value_string(a, object->uid));
     value_setz(a, e, "targetRef", target);
     if (pod->spec->node_name.len) {
-        const struct object *node = view_find(v, nodes, STR(""), pod->spec->node_name);
+        const struct object *node = v ? view_find(v, nodes, STR(""), pod->spec->node_name) : NULL;
         struct str zone = node ? object_label(node, STR(ZONE_LABEL)) : STR_NULL;
         value_setz(a, e, "nodeName", value_string(a, pod->spec->node_name));
         if (zone.p)

@@ -19,7 +19,12 @@ struct endpoint_groups {
     size_t len, cap;
 };
 
-/* A pod that has no address, or is finished, adds nothing. */
+bool endpoints_selects(const struct core_v1_service *service, const struct object *pod);
+/* Keys for a watch on pods: the Services (watch number `services`) that select it, or did. */
+void endpoints_keys_of_pod(const struct view *v, int services, const struct object *old, const struct object *now,
+                           void (*add)(void *arg, struct str namespace_, struct str name), void *arg);
+
+/* v NULL: zones are not asked for. A pod that has no address, or is finished, adds nothing. */
 void endpoints_add(struct arena *a, struct endpoint_groups *groups, const struct object *service,
                    const struct core_v1_service *view, const struct object *pod, const struct view *v, int nodes);
 void endpoints_placeholder(struct arena *a, struct endpoint_groups *groups);

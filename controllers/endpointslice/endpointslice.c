@@ -17,28 +17,10 @@ enum { WATCH_SERVICES, WATCH_PODS, WATCH_SLICES, WATCH_NODES };
 
 /* ---- which Services a change concerns ---- */
 
-static bool selects(struct arena *a, const struct object *service, const struct object *pod)
-{
-    const struct core_v1_service *s = view_object(a, service);
-    for (size_t i = 0; i < s->spec->selector.len; i++) {
-        struct str have = object_label(pod, s->spec->selector.items[i].key);
-        if (!have.p || !str_eq(have, s->spec->selector.items[i].value))
-            return false;
-    }
-    return s->spec->selector.len > 0;
-}
-
 static void keys_of_pod(const struct view *v, const struct object *old, const struct object *now,
                         void (*add)(void *arg, struct str namespace_, struct str name), void *arg)
 {
-    struct arena *a = arena_create(0);
-    const struct object **services;
-    size_t n = view_list(v, a, WATCH_SERVICES, now ? now->namespace_ : old->namespace_, &services);
-    for (size_t i = 0; i < n; i++) {
-        if ((now && selects(a, services[i], now)) || (old && selects(a, services[i], old)))
-            add(arg, services[i]->namespace_, services[i]->name);
-    }
-    arena_destroy(a);
+    endpoints_keys_of_pod(v, WATCH_SERVICES, old, now, add, arg);
 }
 
 static void keys_of_slice(const struct view *v, const struct object *old, const struct object *now,
@@ -194,7 +176,7 @@ static void reconcile(const struct view *v, struct key key, int64_t now_ms, cons
     struct endpoint_groups groups = {0};
     size_t n = view_list(v, a, WATCH_PODS, service->namespace_, &pods);
     for (size_t i = 0; i < n; i++) {
-        if (selects(a, service, pods[i]))
+        if (endpoints_selects(view, pods[i]))
             endpoints_add(a, &groups, service, view, pods[i], v, WATCH_NODES);
     }
     struct endpoint_slice *have, *all = NULL;

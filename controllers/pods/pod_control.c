@@ -18,7 +18,8 @@ void pod_state_read(struct arena *a, const struct object *o, int64_t min_ready_s
     const struct core_v1_pod *pod = view_object(a, o);
     const struct core_v1_pod_condition *ready = ready_condition(pod);
     *ret = (struct pod_state){.object = o, .pod = pod};
-    ret->active = !o->deletion_s && !str_eqz(pod->status->phase, "Succeeded") && !str_eqz(pod->status->phase, "Failed");
+    ret->finished = str_eqz(pod->status->phase, "Succeeded") || str_eqz(pod->status->phase, "Failed");
+    ret->active = !o->deletion_s && !ret->finished;
     if (!ready || !str_eqz(ready->status, "True"))
         return;
     ret->ready = true;

@@ -11,6 +11,7 @@
 struct pod_state { /* one pod, read once */
     const struct object *object;
     const struct core_v1_pod *pod;
+    bool finished;   /* Succeeded or Failed */
     bool active;     /* neither finished nor being deleted */
     bool ready;
     bool available;  /* ready for at least min_ready_s */

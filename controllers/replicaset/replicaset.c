@@ -1,6 +1,7 @@
 /* ReplicaSet: as many pods as it says, and the count of those that are there. */
 #include "controllers/controllers.h"
 #include "controllers/pods/pod_control.h"
+#include "openapi/meta/time.h"
 
 #include <inttypes.h>
 
@@ -29,7 +30,7 @@ static void keys_of_pod(const struct view *v, const struct object *old, const st
 }
 
 struct counts {
-    int64_t replicas, labeled, ready, available;
+    int64_t replicas, labeled, ready, available, terminating;
 };
 
 static void create_pods(struct outcome *out, const struct object *o, int64_t n, uint64_t random)
@@ -69,20 +70,52 @@ static bool has_template_labels(const struct object *pod, const struct core_v1_p
     return true;
 }
 
+static const struct apps_v1_replica_set_condition *failure_of(const struct apps_v1_replica_set *rs)
+{
+    for (size_t i = 0; i < rs->status->conditions.len; i++) {
+        if (str_eqz(rs->status->conditions.items[i].type, "ReplicaFailure"))
+            return &rs->status->conditions.items[i];
+    }
+    return NULL;
+}
+
+/* `missing` pods could not be made (or, negative, not be deleted): `failure` says why. */
+static struct value *conditions(struct arena *a, struct str failure, int64_t missing, int64_t now_ms)
+{
+    struct value *list = value_list(a), *c = value_map(a);
+    value_setz(a, c, "type", value_stringz(a, "ReplicaFailure"));
+    value_setz(a, c, "status", value_stringz(a, "True"));
+    value_setz(a, c, "lastTransitionTime", value_string(a, time_format(a, now_ms * 1000)));
+    value_setz(a, c, "reason", value_stringz(a, missing > 0 ? "FailedCreate" : "FailedDelete"));
+    value_setz(a, c, "message", value_string(a, failure));
+    value_append(a, list, c);
+    return list;
+}
+
+static struct value *count_value(struct arena *a, int64_t n)
+{
+    return n ? value_int(a, n) : value_null(a); /* zero is absent on the wire */
+}
+
 static void write_status(struct outcome *out, const struct object *o, const struct apps_v1_replica_set *rs,
-                         const struct counts *c)
+                         const struct counts *c, struct str failure, int64_t missing, int64_t now_ms)
 {
     const struct apps_v1_replica_set_status *s = rs->status;
+    bool failed = failure.len && missing, had_failed = failure_of(rs) != NULL;
     if (s->replicas == c->replicas && s->has_replicas && s->fully_labeled_replicas == c->labeled &&
-        s->ready_replicas == c->ready && s->available_replicas == c->available && s->observed_generation >= o->generation)
+        s->ready_replicas == c->ready && s->available_replicas == c->available && s->has_terminating_replicas &&
+        s->terminating_replicas == c->terminating && s->observed_generation >= o->generation && failed == had_failed)
         return;
     struct arena *a = out->arena;
     struct value *patch = value_map(a), *status = value_ensure_map(a, patch, "status");
     value_setz(a, status, "replicas", value_int(a, c->replicas));
-    value_setz(a, status, "fullyLabeledReplicas", c->labeled ? value_int(a, c->labeled) : value_null(a));
-    value_setz(a, status, "readyReplicas", c->ready ? value_int(a, c->ready) : value_null(a));
-    value_setz(a, status, "availableReplicas", c->available ? value_int(a, c->available) : value_null(a));
+    value_setz(a, status, "fullyLabeledReplicas", count_value(a, c->labeled));
+    value_setz(a, status, "readyReplicas", count_value(a, c->ready));
+    value_setz(a, status, "availableReplicas", count_value(a, c->available));
+    value_setz(a, status, "terminatingReplicas", value_int(a, c->terminating));
     value_setz(a, status, "observedGeneration", value_int(a, o->generation));
+    if (failed != had_failed)
+        value_setz(a, status, "conditions", failed ? conditions(a, failure, missing, now_ms) : value_null(a));
     outcome_modify(out, o, "status", patch);
 }
 
@@ -101,6 +134,7 @@ static void reconcile(const struct view *v, struct key key, int64_t now_ms, cons
     size_t n = pods_claim(v, WATCH_PODS, o, &selector, min_ready_s, now_ms, out, &pods), n_active = 0, cap = 0;
     struct counts counts = {0};
     for (size_t i = 0; i < n; i++) {
+        counts.terminating += pods[i].object->deletion_s && !pods[i].finished;
         if (!pods[i].active)
             continue;
         ARENA_PUSH(out->arena, active, n_active, cap, pods[i]);
@@ -111,13 +145,12 @@ static void reconcile(const struct view *v, struct key key, int64_t now_ms, cons
         if (pods[i].ready && !pods[i].available) /* look again when it has been ready for long enough */
             outcome_requeue_at(out, (pods[i].ready_since_s + min_ready_s) * 1000 + 1);
     }
-    if (!o->deletion_s) {
-        if (counts.replicas < wanted)
-            create_pods(out, o, wanted - counts.replicas, facts->random);
-        else if (counts.replicas > wanted)
-            delete_pods(out, o, active, n_active, counts.replicas - wanted);
-    }
-    write_status(out, o, rs, &counts);
+    int64_t missing = o->deletion_s ? 0 : wanted - counts.replicas;
+    if (missing > 0)
+        create_pods(out, o, facts->failure.len ? 1 : missing, facts->random); /* after a failure one shows whether it goes on */
+    else if (missing < 0)
+        delete_pods(out, o, active, n_active, -missing);
+    write_status(out, o, rs, &counts, facts->failure, missing, now_ms);
 }
 
 const struct controller replicaset_controller = {

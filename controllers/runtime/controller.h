@@ -92,6 +92,8 @@ struct facts {
     size_t n_live;
     uint64_t random; /* always there: seeds names and jitter */
     struct str failure; /* of the last run of this key: what the first write that failed was told; empty = all went well */
+    int64_t since_ms;   /* wall clock: since when this key has been busy or waiting without a pause */
+    int64_t started_ms; /* wall clock: when the controllers started; what happened before was not watched */
     const struct controllers_settings *settings;
 };
 

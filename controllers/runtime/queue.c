@@ -1,5 +1,7 @@
 #include "controllers/runtime/queue.h"
 
+#include "base/clock.h"
+
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,6 +52,7 @@ static struct queue_item *find_or_make(struct queue *q, struct str namespace_, s
     item = calloc(1, sizeof *item);
     assert(item);
     item->queue = q;
+    item->since_ms = clock_wall_ms();
     item->namespace_ = strndup(namespace_.p ? namespace_.p : "", namespace_.len);
     item->name = strndup(name.p ? name.p : "", name.len);
     assert(item->namespace_ && item->name);

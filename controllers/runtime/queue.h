@@ -15,6 +15,7 @@ struct queue_item {
     bool dirty;    /* wants to run */
     bool running;
     bool queued;   /* linked below */
+    int64_t since_ms; /* wall clock: when the key came in */
     int failures;
     char *failure; /* owned: why the last run failed, NULL = it did not, or nobody said */
     struct timer timer;

@@ -43,6 +43,7 @@ struct controllers {
     size_t n;
     bool stopped;
     const struct controllers_settings *settings;
+    int64_t started_ms;
     size_t n_posted;       /* posts under way that point here */
 };
 
@@ -263,6 +264,8 @@ static void turn(void *arg)
         job->item = item;
         job->arena = arena_create(0);
         job->facts.settings = all->settings;
+        job->facts.since_ms = item->since_ms;
+        job->facts.started_ms = all->started_ms;
         job->facts.failure = item->failure ? arena_str(job->arena, str_from(item->failure)) : STR_NULL;
         free(item->failure);
         item->failure = NULL;
@@ -393,6 +396,7 @@ int controllers_start(struct api_server *server, struct loop *loop, const struct
     assert(c);
     c->loop = loop;
     c->settings = settings;
+    c->started_ms = clock_wall_ms();
     c->reader = client_create_local(server, loop, "system:kube-controller-manager", groups);
     size_t n = 0;
     while (list[n])
