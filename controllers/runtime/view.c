@@ -1,5 +1,7 @@
 #include "controllers/runtime/view.h"
 
+#include "openapi/json.h"
+
 #include <assert.h>
 
 static struct object_tree *tree_of(const struct view *v, int which)
@@ -92,4 +94,43 @@ size_t view_by_field(const struct view *v, struct arena *a, int which, const cha
     if (v->feeds)
         return feed_by_field(v->feeds[which], a, field, value, ret);
     return scan(v, a, which, STR(""), has_field, field, value, ret);
+}
+
+/* ---- tests ---- */
+
+static struct object_tree *tree_with(struct arena *a, struct object_tree *t, const struct resource *r, const char *const *objects,
+                                     size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct json_options plain = {0};
+        struct err err = ERR_INIT;
+        struct value *v;
+        struct object *o;
+        int rc = json_decode(a, str_from(objects[i]), &plain, &v, &err);
+        assert(rc == 0);
+        struct str api_version = value_path_str(v, "apiVersion");
+        if (!str_eq(value_path_str(v, "kind"), r->kind) ||
+            !str_eq(api_version, resource_api_version(a, r->storage_group, r->storage_version)))
+            continue;
+        rc = object_from_value(a, r, v, (int64_t)i + 1, (int64_t)i + 1, &o, &err);
+        assert(rc == 0);
+        t = object_tree_set(t, o);
+        object_put(o);
+    }
+    return t;
+}
+
+struct view *view_from_objects(struct arena *a, const struct controller *c, const char *const *objects, size_t n)
+{
+    struct view *v = ARENA_NEW(a, struct view);
+    v->trees = ARENA_ARRAY(a, struct object_tree *, WATCHES_MAX);
+    v->resources = ARENA_ARRAY(a, const struct resource *, WATCHES_MAX);
+    for (; v->n < WATCHES_MAX && c->watches[v->n].resource; v->n++) {
+        const struct resource *r = resource_find(str_from(c->watches[v->n].group), str_from(c->watches[v->n].resource));
+        assert(r);
+        v->resources[v->n] = r;
+        v->trees[v->n] = tree_with(a, object_tree_create(r), r, objects, n);
+        arena_defer(a, (void (*)(void *))object_tree_put, v->trees[v->n]);
+    }
+    return v;
 }
