@@ -13,14 +13,13 @@ teardown() {
     "$SKIFF" down --name many --kubeconfig "$KUBECONFIG" >/dev/null 2>&1 || true
 }
 
-traces() { # everything of this machine that a cluster could leave behind
-    ls -d /run/skiff /var/lib/skiff /run/containerd/* 2>/dev/null
+traces() { # everything of this machine that the cluster could leave behind
+    ls -d /run/skiff/tidy /var/lib/skiff/tidy /run/containerd/* 2>/dev/null
     ip -o link | sed 's/^[0-9]*: //; s/[@:].*//' | grep skiff
     ip route | grep '10\.89\.'
-    grep -c skiff /proc/mounts
-    find /sys/fs/cgroup -maxdepth 3 -name '*skiff*' 2>/dev/null
-    pgrep -a skiff
-    pgrep -a containerd
+    grep -c skiff/tidy /proc/mounts
+    find /sys/fs/cgroup -maxdepth 3 -name '*skiff-tidy*' 2>/dev/null
+    ps -eo stat,args | grep -E 'skiff[/ ]tidy|--cluster tidy' | grep -v -e grep -e '^Z'
     nft list tables 2>/dev/null
     true
 }

@@ -63,9 +63,10 @@ started_at() { # when each container of the app began: the same before and after
 
 @test "kill -9 of the agent: it comes back and finds its pods" {
     before=$(started_at)
-    agent=$(pgrep -f "skiff agent .*--node-name node-1" | head -n 1)
+    pattern="agent --kubeconfig /var/lib/skiff/$CLUSTER/.*--node-name node-1 "
+    agent=$(pgrep -f -- "$pattern" | head -n 1)
     kill -9 "$agent"
-    until_true 20 sh -c "pgrep -f 'skiff agent .*--node-name node-1' | grep -qv '^$agent$'"
+    until_true 20 sh -c "pgrep -f -- '$pattern' | grep -v '^$$' | grep -qv '^$agent$'"
     until_true 30 contains 'Ready' kubectl get node node-1
     sleep 3
     equals "$before" started_at

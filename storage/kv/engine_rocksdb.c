@@ -11,7 +11,10 @@
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
+
+#define OPEN_SPACE_BYTES (4u << 20)
 
 struct rocksdb_engine {
     struct kv_engine engine;
@@ -193,6 +196,20 @@ static int lock_dir(struct rocksdb_engine *r, const char *dir, struct err *err)
     return err_set_errno(err, ERR_IO, errno, "lock %s", path);
 }
 
+/* RocksDB aborts the process when its first files cannot be written: ask before. */
+static int check_space(const char *dir, struct err *err)
+{
+    struct statvfs fs;
+
+    if (statvfs(dir, &fs) < 0)
+        return err_set_errno(err, ERR_IO, errno, "look at data directory %s", dir);
+    if ((uint64_t)fs.f_bavail * fs.f_frsize < OPEN_SPACE_BYTES)
+        return err_set(err, ERR_NO_SPACE,
+                       "no space left for data directory %s: free at least %u MiB there or choose another --data-dir", dir,
+                       OPEN_SPACE_BYTES >> 20);
+    return 0;
+}
+
 static void set_options(struct rocksdb_engine *r)
 {
     r->cache = rocksdb_cache_create_lru(2 << 20);
@@ -270,7 +287,7 @@ int kv_engine_rocksdb(const char *dir, struct kv_engine **ret, struct err *err)
 
     r->engine.ops = &ops;
     r->lock_fd = -1;
-    if ((rc = make_dirs(dir, err)) < 0 || (rc = lock_dir(r, dir, err)) < 0) {
+    if ((rc = make_dirs(dir, err)) < 0 || (rc = check_space(dir, err)) < 0 || (rc = lock_dir(r, dir, err)) < 0) {
         rocks_close(&r->engine);
         return rc;
     }
