@@ -24,7 +24,7 @@ struct cluster {
 };
 
 /* Quotes are written ' in the tables. */
-static const struct object *make(struct cluster *c, const char *resource, const char *json)
+static const struct object *make(struct cluster *c, const char *group, const char *resource, const char *json)
 {
     struct arena *scratch = arena_create(0);
     struct object *o;
@@ -33,7 +33,7 @@ static const struct object *make(struct cluster *c, const char *resource, const 
     c->revision++;
     for (char *p = text; *p; p++)
         *p = *p == '\'' ? '"' : *p;
-    const struct resource *r = resource_find(STR(""), str_from(resource));
+    const struct resource *r = resource_find(str_from(group), str_from(resource));
     if (object_from_stored(scratch, r, str_from(text), c->revision, c->revision, &o, &err) < 0)
         fail_msg("%s: %s", json, err.message);
     arena_destroy(scratch);
@@ -50,7 +50,7 @@ static void add_node(struct cluster *c, const char *row)
                                    "'spec':{%s},'status':{'allocatable':{%s}}}",
                                    name, name, name, *labels != ' ' && *labels ? "," : "", *labels == ' ' ? "" : labels,
                                    *spec == ' ' ? "" : spec, allocatable);
-    const struct object *o = make(c, "nodes", json.p);
+    const struct object *o = make(c, "", "nodes", json.p);
     snapshot_set_node(&c->snapshot, o, NULL);
     object_put(o);
 }
@@ -66,10 +66,42 @@ static struct sched_pod *make_pod(struct cluster *c, const char *row)
                      "[{'name':'c','image':'i','resources':{'requests':{%s}}}]%s%s},'status':{}}",
                      name, name, *meta == ' ' || !*meta ? "" : ",", *meta == ' ' ? "" : meta,
                      *requests == ' ' ? "" : requests, *spec == ' ' || !*spec ? "" : ",", *spec == ' ' ? "" : spec);
-    const struct object *o = make(c, "pods", json.p);
+    const struct object *o = make(c, "", "pods", json.p);
     struct sched_pod *p = sched_pod_create(o, &c->snapshot);
     object_put(o);
     return p;
+}
+
+/* "what is looked up" is kept by kind and name. */
+static struct {
+    enum lookup_kind kind;
+    const char *resource, *group, *json;
+} others[] = {
+    {LOOKUP_CLAIM, "persistentvolumeclaims", "",
+     "{'metadata':{'name':'waits','namespace':'default','uid':'1'},'spec':{'storageClassName':'slow'}}"},
+    {LOOKUP_CLAIM, "persistentvolumeclaims", "",
+     "{'metadata':{'name':'first','namespace':'default','uid':'2'},'spec':{'storageClassName':'local'}}"},
+    {LOOKUP_CLAIM, "persistentvolumeclaims", "",
+     "{'metadata':{'name':'bound','namespace':'default','uid':'3','annotations':{'pv.kubernetes.io/"
+     "bind-completed':'yes'}},"
+     "'spec':{'volumeName':'v'},'status':{'phase':'Bound'}}"},
+    {LOOKUP_STORAGE_CLASS, "storageclasses", "storage.k8s.io",
+     "{'metadata':{'name':'local','uid':'4'},'provisioner':'p','volumeBindingMode':'WaitForFirstConsumer'}"},
+    {LOOKUP_VOLUME, "persistentvolumes", "",
+     "{'metadata':{'name':'v','uid':'5'},'spec':{'nodeAffinity':{'required':{'nodeSelectorTerms':[{'matchExpressions':"
+     "[{'key':'zone','operator':'In','values':['2']}]}]}}}}"},
+};
+enum { N_OTHERS = sizeof others / sizeof *others };
+static const struct object *other_objects[N_OTHERS];
+
+static const struct object *lookup(void *arg, enum lookup_kind kind, struct str namespace_, struct str name)
+{
+    (void)arg;
+    for (size_t i = 0; i < N_OTHERS; i++)
+        if (others[i].kind == kind && str_eq(other_objects[i]->name, name) &&
+            str_eq(other_objects[i]->namespace_, namespace_))
+            return other_objects[i];
+    return NULL;
 }
 
 static void cluster_init(struct cluster *c)
@@ -77,6 +109,9 @@ static void cluster_init(struct cluster *c)
     *c = (struct cluster){.arena = arena_create(0)};
     snapshot_init(&c->snapshot);
     cycle_init(&c->cycle, &c->snapshot, 1);
+    c->snapshot.lookup = lookup;
+    for (size_t i = 0; i < N_OTHERS; i++)
+        other_objects[i] = make(c, others[i].group, others[i].resource, others[i].json);
 }
 
 static void cluster_finish(struct cluster *c)
@@ -85,10 +120,14 @@ static void cluster_finish(struct cluster *c)
         snapshot_unplace(&c->snapshot, c->pods[i]);
         sched_pod_destroy(c->pods[i], &c->snapshot);
     }
+    for (size_t i = 0; i < N_OTHERS; i++)
+        object_put(other_objects[i]);
     cycle_finish(&c->cycle);
     snapshot_finish(&c->snapshot);
     arena_destroy(c->arena);
 }
+
+#define CLAIM(name) "'volumes':[{'name':'v','persistentVolumeClaim':{'claimName':'" name "'}}]"
 
 struct row {
     const char *what;
@@ -371,6 +410,38 @@ static const struct row rows[] = {
      "p|" WEB "|" SPREAD("zone", "ScheduleAnyway"),
      "c",
      NULL},
+
+    {"claim is not there",
+     {"a"},
+     {NULL},
+     "p| |" CLAIM("none"),
+     AVAILABLE("1") "persistentvolumeclaim \"none\" not found.",
+     AVAILABLE("1") "1 Preemption is not helpful for scheduling."},
+    {"claim is not bound",
+     {"a"},
+     {NULL},
+     "p| |" CLAIM("waits"),
+     AVAILABLE("1") "pod has unbound immediate PersistentVolumeClaims.",
+     NULL},
+    {"claim waits for its first consumer",
+     {"a"},
+     {NULL},
+     "p| |" CLAIM("first"),
+     AVAILABLE("1") "1 node(s) didn't find available persistent volumes to bind.",
+     NULL},
+    {"claim of a pod's own",
+     {"a"},
+     {NULL},
+     "p| |'volumes':[{'name':'v','ephemeral':{}}]",
+     AVAILABLE("1") "waiting for ephemeral volume controller to create the persistentvolumeclaim \"p-v\".",
+     NULL},
+    {"volume elsewhere",
+     {"a|'zone':'1'"},
+     {NULL},
+     "p| |" CLAIM("bound"),
+     AVAILABLE("1") "1 node(s) didn't match PersistentVolume's node affinity.",
+     NULL},
+    {"volume here", {"a|'zone':'1'", "b|'zone':'2'"}, {NULL}, "p| |" CLAIM("bound"), "b", NULL},
 
     {"preemption",
      {"a", "b"},

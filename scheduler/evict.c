@@ -13,7 +13,7 @@
 
 static struct disruption_budget *read_budgets(struct scheduler *s, struct arena *a, size_t *ret_n)
 {
-    struct object_tree *t = informer_snapshot(s->budgets);
+    struct object_tree *t = informer_snapshot(s->informers[WATCH_BUDGETS]);
     struct disruption_budget *out = ARENA_ARRAY(a, struct disruption_budget, object_tree_len(t));
     struct object_tree_iter it;
     const struct object *o;

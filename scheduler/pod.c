@@ -196,14 +196,16 @@ static void read_ports(struct arena *a, const struct core_v1_pod_spec *spec, str
 static void read_claims(struct arena *a, const struct object *o, const struct core_v1_pod_spec *spec,
                         struct pod_constraints *c)
 {
-    struct str *claims = NULL;
+    struct pod_claim *claims = NULL;
     size_t n = 0, cap = 0;
     for (size_t i = 0; i < spec->volumes.len; i++) {
         const struct core_v1_volume *v = &spec->volumes.items[i];
         if (v->persistent_volume_claim)
-            ARENA_PUSH(a, claims, n, cap, v->persistent_volume_claim->claim_name);
+            ARENA_PUSH(a, claims, n, cap, (struct pod_claim){v->persistent_volume_claim->claim_name, false});
         else if (v->ephemeral)
-            ARENA_PUSH(a, claims, n, cap, arena_printf(a, STR_FMT "-" STR_FMT, STR_ARG(o->name), STR_ARG(v->name)));
+            ARENA_PUSH(
+                a, claims, n, cap,
+                (struct pod_claim){arena_printf(a, STR_FMT "-" STR_FMT, STR_ARG(o->name), STR_ARG(v->name)), true});
     }
     c->claims = claims;
     c->n_claims = n;

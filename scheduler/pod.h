@@ -53,6 +53,11 @@ struct spread_constraint {
     bool honor_affinity, honor_taints;
 };
 
+struct pod_claim { /* a PersistentVolumeClaim it uses */
+    struct str name;
+    bool ephemeral; /* made for this pod */
+};
+
 /* What only few pods say; in the pod's arena. */
 struct pod_constraints {
     struct str_entry_array node_selector;
@@ -62,8 +67,8 @@ struct pod_constraints {
     size_t n_spread;
     const struct host_port *ports;
     size_t n_ports;
-    struct str node_name;     /* spec.nodeName of a pod that is not placed: only in tests */
-    const struct str *claims; /* names of PersistentVolumeClaims */
+    struct str node_name; /* spec.nodeName of a pod that is not placed: only in tests */
+    const struct pod_claim *claims;
     size_t n_claims;
 };
 

@@ -42,12 +42,6 @@ static void decide(struct scheduler *s, struct sched_pod *p)
 
 /* ---- turns ---- */
 
-static bool all_synced(const struct scheduler *s)
-{
-    return informer_synced(s->pods) && informer_synced(s->nodes) && informer_synced(s->namespaces) &&
-           informer_synced(s->budgets);
-}
-
 static void release(struct scheduler *s)
 {
     if (!s->n_posted)
@@ -83,7 +77,7 @@ static void turn(void *arg)
 
 void scheduler_take_turn(struct scheduler *s)
 {
-    if (s->turn_posted || s->stopped || !all_synced(s))
+    if (s->turn_posted || s->stopped || !scheduler_synced(s))
         return;
     int64_t now_ms = clock_mono_ms(), next_ms = pod_queue_next_ms(&s->queue);
     bool ready = s->events || (s->n_binding < BINDING_MAX && pod_queue_ready(&s->queue, now_ms));
@@ -131,10 +125,7 @@ void scheduler_stop(struct scheduler *s)
     s->stopped = true;
     timer_stop(&s->wake);
     timer_stop(&s->flush);
-    informer_destroy(s->pods);
-    informer_destroy(s->nodes);
-    informer_destroy(s->namespaces);
-    informer_destroy(s->budgets);
+    scheduler_unwatch(s);
     client_destroy(s->client); /* answers that are still out do not come any more */
     scheduler_drop_bindings(s);
     scheduler_drop_evictions(s);

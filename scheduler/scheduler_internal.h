@@ -11,13 +11,24 @@
 
 enum { CHANGED_NODES_MAX = 8 };
 
+enum {
+    WATCH_NAMESPACES,
+    WATCH_NODES,
+    WATCH_PODS,
+    WATCH_BUDGETS,
+    WATCH_CLAIMS,
+    WATCH_VOLUMES,
+    WATCH_STORAGE_CLASSES,
+    N_WATCHES
+};
+
 struct binding;  /* bind.c */
 struct eviction; /* evict.c */
 
 struct scheduler {
     struct loop *loop;
     struct client *client;
-    struct informer *pods, *nodes, *namespaces, *budgets;
+    struct informer *informers[N_WATCHES];
     const struct resource *pod_resource;
     int field_node_name, field_scheduler_name, field_phase; /* positions in object->fields */
     struct map by_uid;                                      /* -> struct sched_pod, waiting and placed ones */
@@ -40,6 +51,8 @@ struct scheduler {
 
 /* watch.c */
 void scheduler_watch(struct scheduler *s);
+void scheduler_unwatch(struct scheduler *s);
+bool scheduler_synced(const struct scheduler *s);
 void scheduler_forget_all(struct scheduler *s);
 void scheduler_note_event(struct scheduler *s, uint32_t events, struct str node_name);
 void scheduler_apply_events(struct scheduler *s);

@@ -30,6 +30,12 @@ struct sched_node *snapshot_node(const struct snapshot *s, struct str name)
     return n && n->object ? n : NULL;
 }
 
+const struct object *snapshot_lookup(const struct snapshot *s, enum lookup_kind kind, struct str namespace_,
+                                     struct str name)
+{
+    return s->lookup ? s->lookup(s->lookup_arg, kind, namespace_, name) : NULL;
+}
+
 static void forget_images(struct snapshot *s, struct sched_node *n)
 {
     for (size_t i = 0; i < n->images.len; i++) {

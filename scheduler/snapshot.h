@@ -49,6 +49,8 @@ struct image { /* of any name that nodes report */
     char *name;
 };
 
+enum lookup_kind { LOOKUP_NAMESPACE, LOOKUP_CLAIM, LOOKUP_VOLUME, LOOKUP_STORAGE_CLASS };
+
 struct snapshot {
     VEC(struct sched_node *) nodes;
     struct map by_name;
@@ -58,8 +60,9 @@ struct snapshot {
     struct resource_names names;
     size_t n_affinity, n_anti_affinity; /* placed pods with such terms */
     size_t n_nominated;
-    const struct object *(*find_namespace)(void *arg, struct str name); /* labels of namespaces; may be NULL */
-    void *find_namespace_arg;
+    /* objects that some plugins look at; NULL = there are none */
+    const struct object *(*lookup)(void *arg, enum lookup_kind kind, struct str namespace_, struct str name);
+    void *lookup_arg;
 };
 
 void snapshot_init(struct snapshot *s);
@@ -85,6 +88,10 @@ enum cluster_event {
 uint32_t snapshot_set_node(struct snapshot *s, const struct object *o, struct sched_node **ret_node);
 void snapshot_remove_node(struct snapshot *s, struct str name);
 struct sched_node *snapshot_node(const struct snapshot *s, struct str name); /* known ones only; else NULL */
+
+/* NULL when there is none. Borrowed until the loop goes on. */
+const struct object *snapshot_lookup(const struct snapshot *s, enum lookup_kind kind, struct str namespace_,
+                                     struct str name);
 
 void snapshot_place(struct snapshot *s, struct sched_pod *p, struct str node_name);
 void snapshot_unplace(struct snapshot *s, struct sched_pod *p);

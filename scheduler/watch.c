@@ -202,7 +202,7 @@ static void on_pod(void *arg, const struct object *old, const struct object *now
         set_waiting(s, p, now, is_new);
 }
 
-/* ---- namespaces: for the selectors of affinity terms ---- */
+/* ---- what plugins look up ---- */
 
 static void on_namespace(void *arg, const struct object *old, const struct object *now)
 {
@@ -211,11 +211,22 @@ static void on_namespace(void *arg, const struct object *old, const struct objec
         scheduler_note_event(arg, EVENT_NAMESPACE, STR(""));
 }
 
-static const struct object *find_namespace(void *arg, struct str name)
+static void on_storage(void *arg, const struct object *old, const struct object *now)
 {
+    (void)old;
+    if (now)
+        scheduler_note_event(arg, EVENT_STORAGE, STR(""));
+}
+
+static const struct object *lookup(void *arg, enum lookup_kind kind, struct str namespace_, struct str name)
+{
+    static const int watches[] = {[LOOKUP_NAMESPACE] = WATCH_NAMESPACES,
+                                  [LOOKUP_CLAIM] = WATCH_CLAIMS,
+                                  [LOOKUP_VOLUME] = WATCH_VOLUMES,
+                                  [LOOKUP_STORAGE_CLASS] = WATCH_STORAGE_CLASSES};
     struct scheduler *s = arg;
-    struct object_tree *t = informer_snapshot(s->namespaces);
-    const struct object *o = object_tree_find(t, STR(""), name);
+    struct object_tree *t = informer_snapshot(s->informers[watches[kind]]);
+    const struct object *o = object_tree_find(t, namespace_, name);
     object_tree_put(t); /* the informer's own reference holds it until the loop goes on */
     return o;
 }
@@ -236,30 +247,49 @@ static int selectable_at(const struct resource *r, const char *path)
     return at;
 }
 
+static const struct {
+    const char *group, *resource;
+    void (*on_change)(void *arg, const struct object *old, const struct object *now);
+} watched[N_WATCHES] = {
+    [WATCH_NAMESPACES] = {"", "namespaces", on_namespace},
+    [WATCH_NODES] = {"", "nodes", on_node},
+    [WATCH_PODS] = {"", "pods", on_pod},
+    [WATCH_BUDGETS] = {"policy", "poddisruptionbudgets", NULL},
+    [WATCH_CLAIMS] = {"", "persistentvolumeclaims", on_storage},
+    [WATCH_VOLUMES] = {"", "persistentvolumes", on_storage},
+    [WATCH_STORAGE_CLASSES] = {"storage.k8s.io", "storageclasses", on_storage},
+};
+
 void scheduler_watch(struct scheduler *s)
 {
-    const struct resource *pods = resource_find(STR(""), STR("pods"));
-    s->pod_resource = pods;
-    s->field_node_name = selectable_at(pods, "spec.nodeName");
-    s->field_scheduler_name = selectable_at(pods, "spec.schedulerName");
-    s->field_phase = selectable_at(pods, "status.phase");
-    s->namespaces =
-        client_informer(s->client, &(struct informer_options){.resource = resource_find(STR(""), STR("namespaces")),
-                                                              .on_change = on_namespace,
-                                                              .on_synced = on_synced,
-                                                              .arg = s});
-    s->nodes = client_informer(s->client, &(struct informer_options){.resource = resource_find(STR(""), STR("nodes")),
-                                                                     .on_change = on_node,
-                                                                     .on_synced = on_synced,
-                                                                     .arg = s});
-    s->pods = client_informer(
-        s->client, &(struct informer_options){.resource = pods, .on_change = on_pod, .on_synced = on_synced, .arg = s});
-    s->budgets = client_informer(
-        s->client, &(struct informer_options){.resource = resource_find(STR("policy"), STR("poddisruptionbudgets")),
-                                              .on_synced = on_synced,
-                                              .arg = s});
-    s->snapshot.find_namespace = find_namespace;
-    s->snapshot.find_namespace_arg = s;
+    s->pod_resource = resource_find(STR(""), STR("pods"));
+    s->field_node_name = selectable_at(s->pod_resource, "spec.nodeName");
+    s->field_scheduler_name = selectable_at(s->pod_resource, "spec.schedulerName");
+    s->field_phase = selectable_at(s->pod_resource, "status.phase");
+    for (int i = 0; i < N_WATCHES; i++) {
+        struct informer_options opt = {.resource =
+                                           resource_find(str_from(watched[i].group), str_from(watched[i].resource)),
+                                       .on_change = watched[i].on_change,
+                                       .on_synced = on_synced,
+                                       .arg = s};
+        s->informers[i] = client_informer(s->client, &opt);
+    }
+    s->snapshot.lookup = lookup;
+    s->snapshot.lookup_arg = s;
+}
+
+void scheduler_unwatch(struct scheduler *s)
+{
+    for (int i = 0; i < N_WATCHES; i++)
+        informer_destroy(s->informers[i]);
+}
+
+bool scheduler_synced(const struct scheduler *s)
+{
+    for (int i = 0; i < N_WATCHES; i++)
+        if (!informer_synced(s->informers[i]))
+            return false;
+    return true;
 }
 
 void scheduler_forget_all(struct scheduler *s)

@@ -18,9 +18,9 @@ bool namespace_matches(const struct snapshot *s, const struct affinity_term *t, 
     for (size_t i = 0; i < t->n_namespaces; i++)
         if (str_eq(t->namespaces[i], namespace_))
             return true;
-    if (t->namespace_selector.nothing || !s->find_namespace)
+    if (t->namespace_selector.nothing)
         return false;
-    const struct object *o = s->find_namespace(s->find_namespace_arg, namespace_);
+    const struct object *o = snapshot_lookup(s, LOOKUP_NAMESPACE, STR(""), namespace_);
     return o && label_selector_matches(&t->namespace_selector, o);
 }
 

@@ -59,6 +59,14 @@ static const struct core_v1_node_selector *required(const struct sched_pod *p)
     return a ? a->required_during_scheduling_ignored_during_execution : NULL;
 }
 
+bool node_selector_matches(const struct core_v1_node_selector *s, const struct sched_node *n)
+{
+    for (size_t i = 0; i < s->node_selector_terms.len; i++)
+        if (term_matches(&s->node_selector_terms.items[i], n))
+            return true;
+    return false;
+}
+
 bool node_affinity_matches(const struct sched_pod *p, const struct sched_node *n)
 {
     if (!p->constraints)
@@ -70,12 +78,7 @@ bool node_affinity_matches(const struct sched_pod *p, const struct sched_node *n
             return false;
     }
     const struct core_v1_node_selector *terms = required(p);
-    if (!terms)
-        return true;
-    for (size_t i = 0; i < terms->node_selector_terms.len; i++)
-        if (term_matches(&terms->node_selector_terms.items[i], n))
-            return true;
-    return false;
+    return !terms || node_selector_matches(terms, n);
 }
 
 static bool names_nodes(const struct core_v1_node_selector_requirement *r)

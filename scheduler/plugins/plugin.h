@@ -16,6 +16,7 @@ enum {
     PLUGIN_NODE_AFFINITY,
     PLUGIN_NODE_PORTS,
     PLUGIN_RESOURCES_FIT,
+    PLUGIN_VOLUME_BINDING,
     PLUGIN_TOPOLOGY_SPREAD,
     PLUGIN_INTER_POD_AFFINITY,
     PLUGIN_BALANCED_ALLOCATION,
@@ -52,7 +53,7 @@ struct plugin {
 extern const struct plugin *const plugins[N_PLUGINS];
 
 extern const struct plugin plugin_node_unschedulable, plugin_node_name, plugin_taint_toleration, plugin_node_affinity,
-    plugin_node_ports, plugin_resources_fit, plugin_topology_spread, plugin_inter_pod_affinity,
+    plugin_node_ports, plugin_resources_fit, plugin_volume_binding, plugin_topology_spread, plugin_inter_pod_affinity,
     plugin_balanced_allocation, plugin_image_locality;
 
 enum { SCORE_MAX = 100 };
@@ -61,6 +62,7 @@ void normalize_scores(int64_t *scores, size_t n, bool reverse);
 
 /* Shared by plugins that look through the eyes of others (spreading honours node affinity and taints). */
 bool node_affinity_matches(const struct sched_pod *p, const struct sched_node *n);
+bool node_selector_matches(const struct core_v1_node_selector *s, const struct sched_node *n);
 bool taints_tolerated(const struct sched_pod *p, const struct sched_node *n); /* NoSchedule and NoExecute */
 bool namespace_matches(const struct snapshot *s, const struct affinity_term *t, struct str namespace_);
 

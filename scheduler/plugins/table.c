@@ -7,6 +7,7 @@ const struct plugin *const plugins[N_PLUGINS] = {
     [PLUGIN_NODE_AFFINITY] = &plugin_node_affinity,
     [PLUGIN_NODE_PORTS] = &plugin_node_ports,
     [PLUGIN_RESOURCES_FIT] = &plugin_resources_fit,
+    [PLUGIN_VOLUME_BINDING] = &plugin_volume_binding,
     [PLUGIN_TOPOLOGY_SPREAD] = &plugin_topology_spread,
     [PLUGIN_INTER_POD_AFFINITY] = &plugin_inter_pod_affinity,
     [PLUGIN_BALANCED_ALLOCATION] = &plugin_balanced_allocation,
