@@ -184,7 +184,7 @@ static void test_messages(void **state)
          "configmaps \"a\" not found"},
         {VERB_CREATE, "", "configmaps", NULL, "default", NULL, "{'kind':'Secret','metadata':{'name':'a'}}",
          ERR_BAD_REQUEST,
-         "Secret in version \"v1\" cannot be handled as a ConfigMap: converting (v1.Secret) to (v1.ConfigMap): unknown "
+         "Secret in version \"v1\" cannot be handled as a ConfigMap: converting (v1.Secret) to (core.ConfigMap): unknown "
          "conversion"},
         {VERB_CREATE, "", "configmaps", NULL, "default", NULL, "{'apiVersion':'v2','metadata':{'name':'a'}}",
          ERR_BAD_REQUEST, "the API version in the data (v2) does not match the expected API version (v1)"},

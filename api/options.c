@@ -16,15 +16,14 @@ static bool parse_bool(struct str s)
              str_eqz(s, "FALSE"));
 }
 
-static int parse_int(struct str name, struct str s, int64_t *ret, struct err *err)
+static int parse_int(struct str s, int64_t *ret, struct err *err)
 {
     if (s.len == 0) {
         *ret = 0;
         return 0;
     }
     if (!str_to_i64(s, ret))
-        return err_set(err, ERR_BAD_REQUEST, "strconv.ParseInt: parsing \"" STR_FMT "\": invalid syntax (" STR_FMT ")",
-                       STR_ARG(s), STR_ARG(name));
+        return err_set(err, ERR_BAD_REQUEST, "strconv.ParseInt: parsing \"" STR_FMT "\": invalid syntax", STR_ARG(s));
     return 0;
 }
 
@@ -50,11 +49,11 @@ static int set_option(struct api_options *o, struct str name, struct str value, 
             return 0;
         }
     if (str_eqz(name, "limit"))
-        return parse_int(name, value, &o->limit, err);
+        return parse_int(value, &o->limit, err);
     if (str_eqz(name, "timeoutSeconds"))
-        return parse_int(name, value, &o->timeout_s, err);
+        return parse_int(value, &o->timeout_s, err);
     if (str_eqz(name, "gracePeriodSeconds"))
-        return parse_int(name, value, &o->grace_period_s, err);
+        return parse_int(value, &o->grace_period_s, err);
     if (str_eqz(name, "watch"))
         o->watch = parse_bool(value);
     else if (str_eqz(name, "allowWatchBookmarks"))

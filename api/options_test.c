@@ -16,7 +16,7 @@ static void test_refused(void **state)
         const char *message;
     } rows[] = {
         {VERB_LIST, "limit=5&labelSelector=a%3Db", 0, ""},
-        {VERB_LIST, "limit=x", ERR_BAD_REQUEST, "strconv.ParseInt: parsing \"x\": invalid syntax (limit)"},
+        {VERB_LIST, "limit=x", ERR_BAD_REQUEST, "strconv.ParseInt: parsing \"x\": invalid syntax"},
         {VERB_LIST, "resourceVersionMatch=Exact", ERR_INVALID,
          "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden "
          "unless "

@@ -80,7 +80,7 @@ static struct value *causes(struct arena *a, const struct api_details *d, const 
 static bool names_object(enum err_code code)
 {
     return code == ERR_FORBIDDEN || code == ERR_NOT_FOUND || code == ERR_ALREADY_EXISTS || code == ERR_CONFLICT ||
-           code == ERR_METHOD_NOT_ALLOWED || code == ERR_INVALID;
+           code == ERR_INVALID;
 }
 
 static struct value *details(struct arena *a, const struct api_request *req, const struct err *err)
@@ -90,7 +90,7 @@ static struct value *details(struct arena *a, const struct api_request *req, con
     if (req && req->details)
         d = *req->details;
     else if (req && req->resource && names_object(err->code)) {
-        d.name = err->code == ERR_METHOD_NOT_ALLOWED ? STR_NULL : req->name;
+        d.name = req->name;
         d.group = req->resource->group;
         d.kind = err->code == ERR_INVALID ? req->resource->kind : req->resource->name;
     }
@@ -111,7 +111,9 @@ static struct value *details(struct arena *a, const struct api_request *req, con
         value_setz(a, v, "causes", list);
     if (err->retry_after_s)
         value_setz(a, v, "retryAfterSeconds", value_int(a, err->retry_after_s));
-    return v->map.len ? v : NULL;
+    /* Upstream's router and its refusals of bare paths have details with nothing in them. */
+    bool always = names_object(err->code) || err->code == ERR_METHOD_NOT_ALLOWED;
+    return v->map.len || (always && req && req->details) ? v : NULL;
 }
 
 static struct str message(struct arena *a, const struct api_request *req, const struct err *err)
@@ -190,6 +192,18 @@ int api_err_bare(struct api_request *req, struct err *err, const char *fmt, ...)
     d->bare = true;
     req->details = d;
     return err_set(err, ERR_INTERNAL, "%s", text);
+}
+
+int api_err_no_resource(struct api_request *req, struct err *err)
+{
+    req->details = ARENA_NEW(req->arena, struct api_details);
+    return err_set(err, ERR_NOT_FOUND, "the server could not find the requested resource");
+}
+
+int api_err_no_method(struct api_request *req, struct err *err)
+{
+    req->details = ARENA_NEW(req->arena, struct api_details);
+    return err_set(err, ERR_METHOD_NOT_ALLOWED, "the server does not allow this method on the requested resource");
 }
 
 int api_err_not_found(const struct api_request *req, struct str name, struct err *err)

@@ -16,6 +16,9 @@ int api_err_not_found(const struct api_request *req, struct str name, struct err
 int api_err_modified(const struct api_request *req, struct str name, struct err *err);
 int api_err_forbidden(const struct api_request *req, struct str name, struct err *err, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
+/* The router's own refusals, with details in which nothing stands: no such path, no such method on it. */
+int api_err_no_resource(struct api_request *req, struct err *err);
+int api_err_no_method(struct api_request *req, struct err *err);
 /* 500 with the message alone: no reason, no details. */
 int api_err_bare(struct api_request *req, struct err *err, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 int api_err_conflict(const struct api_request *req, struct str name, struct err *err, const char *fmt, ...)

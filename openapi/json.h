@@ -32,9 +32,12 @@ struct json_options {
 int json_decode(struct arena *a, struct str text, struct json_options *opt, struct value **ret, struct err *err);
 int yaml_decode(struct arena *a, struct str text, struct json_options *opt, struct value **ret, struct err *err);
 
+/* What a value is in Go's messages: "object", "array", "string", "number", "bool" or "null". */
+const char *json_kind_name(const struct value *v);
+
 /* Compact JSON as Go's encoding/json writes it (HTML characters <, >, & escaped as \u003c …; no trailing newline). */
 void json_encode(struct buf *out, const struct value *v);
-void json_encode_pretty(struct buf *out, const struct value *v); /* four spaces, as ?pretty=true */
+void json_encode_pretty(struct buf *out, const struct value *v); /* two spaces, as ?pretty=true */
 void json_encode_string(struct buf *out, struct str s);          /* with its quotes */
 
 #endif

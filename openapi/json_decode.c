@@ -371,9 +371,9 @@ static struct value *zero_of(struct arena *a, const struct schema_field *f)
 
 /* ---- structures ---- */
 
-static int too_deep(struct decoder *d)
+static int too_deep(struct decoder *d, char opening)
 {
-    return err_set(d->err, ERR_BAD_REQUEST, "exceeded max depth");
+    return err_set(d->err, ERR_BAD_REQUEST, "invalid character '%c' exceeded max depth", opening);
 }
 
 /* Fields mostly come in the order of the table or of the last object: the next one is tried before searching. */
@@ -401,7 +401,7 @@ static int decode_message(struct decoder *d, const struct schema_message *m, yyj
     size_t n = 0, guess = 0, i, max;
     yyjson_val *key, *val;
     if (d->depth_left-- == 0)
-        return too_deep(d);
+        return too_deep(d, '{');
     yyjson_obj_foreach(in, i, max, key, val)
     {
         struct str name = text_of(key);
@@ -503,7 +503,7 @@ static int decode_map(struct decoder *d, const struct schema_field *f, yyjson_va
     struct value *v = value_map(d->a);
     yyjson_val *key, *val;
     if (d->depth_left-- == 0)
-        return too_deep(d);
+        return too_deep(d, '{');
     v->map.members = count ? arena_alloc(d->a, count * sizeof *v->map.members) : NULL;
     v->map.cap = count;
     yyjson_obj_foreach(in, i, max, key, val)
@@ -538,7 +538,7 @@ static int decode_list(struct decoder *d, const struct schema_field *f, yyjson_v
     struct value *v = value_list(d->a);
     yyjson_val *val;
     if (d->depth_left-- == 0)
-        return too_deep(d);
+        return too_deep(d, '[');
     v->list.items = count ? arena_alloc(d->a, count * sizeof *v->list.items) : NULL;
     v->list.cap = count;
     yyjson_arr_foreach(in, i, max, val)

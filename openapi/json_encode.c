@@ -98,7 +98,7 @@ static void add_indent(struct buf *out, int depth)
 {
     buf_add_char(out, '\n');
     for (int i = 0; i < depth; i++)
-        buf_add(out, "    ", 4);
+        buf_add(out, "  ", 2);
 }
 
 /* depth < 0: compact */
@@ -151,6 +151,24 @@ static void encode(struct buf *out, const struct value *v, int depth)
             add_indent(out, depth);
         buf_add_char(out, '}');
         break;
+    }
+}
+
+const char *json_kind_name(const struct value *v)
+{
+    switch (v->kind) {
+    case VALUE_NULL:
+        return "null";
+    case VALUE_BOOL:
+        return "bool";
+    case VALUE_STRING:
+        return "string";
+    case VALUE_LIST:
+        return "array";
+    case VALUE_MAP:
+        return "object";
+    default:
+        return "number";
     }
 }
 

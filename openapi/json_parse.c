@@ -301,8 +301,32 @@ static yyjson_doc *read_copy(struct arena *a, struct str text)
     return yyjson_read_opts(copy, text.len, YYJSON_READ_INSITU | YYJSON_READ_NUMBER_AS_RAW, NULL, NULL);
 }
 
+#define GO_MAX_DEPTH 10000
+
+/* The bracket that opens one level more than Go's decoder reads, 0 when there is none. */
+static char too_deep(struct str text)
+{
+    size_t depth = 0;
+    bool quoted = false;
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.p[i];
+        if (quoted && c == '\\')
+            i++;
+        else if (c == '"')
+            quoted = !quoted;
+        else if (!quoted && (c == '{' || c == '[') && ++depth > GO_MAX_DEPTH)
+            return c;
+        else if (!quoted && (c == '}' || c == ']') && depth > 0)
+            depth--;
+    }
+    return 0;
+}
+
 int json_parse(struct arena *a, struct str text, yyjson_doc **ret, struct err *err)
 {
+    char opening = text.len > GO_MAX_DEPTH ? too_deep(text) : 0;
+    if (opening)
+        return err_set(err, ERR_BAD_REQUEST, "invalid character '%c' exceeded max depth", opening);
     *ret = read_copy(a, text);
     if (*ret)
         return 0;

@@ -151,7 +151,7 @@ static void depth(void **state)
     memset(deep, '[', 2000);
     memset(deep + 2000, ']', 2000);
     deep[4000] = 0;
-    assert_string_equal(round_trip(false, deep, NULL), "exceeded max depth");
+    assert_string_equal(round_trip(false, deep, NULL), "invalid character '[' exceeded max depth");
     assert_string_equal(round_trip(true, deep, NULL), "yaml: exceeded max depth of 1000");
 }
 
@@ -227,7 +227,7 @@ static void pretty(void **state)
     assert_int_equal(json_decode(a, STR("{\"a\":[1,{}],\"b\":[]}"), NULL, &v, &err), 0);
     json_encode_pretty(&out, v);
     buf_add_char(&out, 0);
-    assert_string_equal(out.p, "{\n    \"a\": [\n        1,\n        {}\n    ],\n    \"b\": []\n}");
+    assert_string_equal(out.p, "{\n  \"a\": [\n    1,\n    {}\n  ],\n  \"b\": []\n}");
     buf_free(&out);
 }
 

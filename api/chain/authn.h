@@ -19,9 +19,12 @@ void authenticator_destroy(struct authenticator *a);
 int authn_request(struct authenticator *a, struct http_exchange *ex, struct arena *arena, const struct api_user **ret,
                   struct err *err);
 
-/* Impersonate-User and its companions: *user becomes whom the headers name, if `user` may. ERR_FORBIDDEN otherwise. */
+struct api_attributes;
+
+/* Impersonate-User and its companions: *user becomes whom the headers name, if `user` may. ERR_FORBIDDEN otherwise, and
+ * *ret_refused is what was not allowed. */
 int authn_impersonate(struct rbac *rbac, struct http_exchange *ex, struct arena *arena, const struct api_user **user,
-                      struct err *err);
+                      struct api_attributes *ret_refused, struct err *err);
 
 /* A bearer token on its own (TokenReview). Audiences asked for: none = the API server's. ret_audiences gets those of the
  * token that match. 0; 1 = nobody's token; ERR_UNAUTHORIZED with the reason. The user is in the arena. */

@@ -6,6 +6,7 @@
 #include "api/chain/rbac.h"
 #include "api/options.h"
 #include "api/server.h"
+#include "api/status.h"
 #include "base/clock.h"
 #include "base/metric.h"
 #include "openapi/json.h"
@@ -197,16 +198,16 @@ static void resolve(struct chain_request *c)
 }
 
 /* A path of the right shape for its resource: ERR_NOT_FOUND and ERR_METHOD_NOT_ALLOWED as upstream's router says them. */
-static int check_shape(const struct chain_request *c, struct err *err)
+static int check_shape(struct chain_request *c, struct err *err)
 {
-    const struct api_request *req = &c->req;
+    struct api_request *req = &c->req;
     const struct route *r = &c->route;
     bool collection = !req->name.len;
     bool missing = !req->resource || (r->subresource.len && !req->subresource) || (r->rest.p && !is_streaming(c)) ||
                    (!req->resource->namespaced && r->namespaced) ||
                    (req->resource->namespaced && !r->namespaced && !collection);
     if (missing)
-        return err_set(err, ERR_NOT_FOUND, "the server could not find the requested resource");
+        return api_err_no_resource(req, err);
     uint16_t offered = req->subresource ? req->subresource->verbs : req->version->verbs;
     bool connect = is_streaming(c) && r->verb;
     bool across = req->resource->namespaced && !r->namespaced;
@@ -218,7 +219,7 @@ static int check_shape(const struct chain_request *c, struct err *err)
     if (!collection && r->verb == VERB_CREATE && !req->subresource)
         fits = false;
     if (!fits)
-        return err_set(err, ERR_METHOD_NOT_ALLOWED, "the server does not allow this method on the requested resource");
+        return api_err_no_method(req, err);
     return 0;
 }
 
@@ -250,6 +251,13 @@ static int read_protobuf(struct api_request *req, struct str body, struct err *e
     return 0;
 }
 
+/* A body without a type is JSON. */
+static bool is_object_type(struct str type)
+{
+    return !type.len || str_eq_nocase(type, STR("application/json")) || str_eq_nocase(type, STR("application/yaml")) ||
+           str_eq_nocase(type, STR("application/vnd.kubernetes.protobuf"));
+}
+
 static int check_body(struct chain_request *c, struct err *err)
 {
     struct api_request *req = &c->req;
@@ -275,6 +283,10 @@ static int check_body(struct chain_request *c, struct err *err)
     }
     if (ex->body.len && str_eq(type, STR("application/vnd.kubernetes.protobuf")))
         return read_protobuf(req, ex->body, err);
+    if ((req->verb & (VERB_CREATE | VERB_UPDATE) || ex->body.len) && !is_object_type(type))
+        return err_set(err, ERR_UNSUPPORTED_MEDIA,
+                       "the body of the request was in an unknown format - accepted media types include: "
+                       "application/json, application/yaml, application/vnd.kubernetes.protobuf");
     req->body = arena_str(req->arena, ex->body);
     return 0;
 }
@@ -328,12 +340,21 @@ static struct api_attributes attributes(const struct chain_request *c)
                                    .subresource = r->subresource, .namespace_ = r->namespace_};
 }
 
+static const struct api_details *forbidden_details(struct arena *a, const struct api_attributes *at)
+{
+    struct api_details *d = ARENA_NEW(a, struct api_details);
+    if (!at->non_resource)
+        *d = (struct api_details){.name = at->name, .group = at->group, .kind = at->resource};
+    return d;
+}
+
 static int authorize(struct chain_request *c, struct err *err)
 {
     struct rbac *rbac = c->req.server->rbac;
     struct api_attributes at = attributes(c);
     if (rbac_authorize(rbac, c->req.user, &at)) {
         struct str why = rbac_reason(rbac, c->req.arena, c->req.user, &at);
+        c->req.details = forbidden_details(c->req.arena, &at);
         rbac_forbid(c->req.user, &at, err);
         if (why.len && strlen(err->message) + why.len + 3 < sizeof err->message) {
             strcat(err->message, ": ");
@@ -346,8 +367,10 @@ static int authorize(struct chain_request *c, struct err *err)
                 str_eq(at.subresource, STR("portforward"));
     if (acts && str_eq(at.resource, STR("pods")) && str_eq(at.verb, STR("get"))) {
         at.verb = STR("create");
-        if (rbac_authorize(rbac, c->req.user, &at))
+        if (rbac_authorize(rbac, c->req.user, &at)) {
+            c->req.details = forbidden_details(c->req.arena, &at);
             return rbac_forbid(c->req.user, &at, err);
+        }
     }
     return 0;
 }
@@ -416,8 +439,11 @@ void chain_handle(void *arg, struct http_exchange *ex)
         too_many(c);
         return;
     }
+    struct api_attributes refused = {0};
     if (rc == 0)
-        rc = authn_impersonate(server->rbac, ex, req->arena, &req->user, &err);
+        rc = authn_impersonate(server->rbac, ex, req->arena, &req->user, &refused, &err);
+    if (rc == ERR_FORBIDDEN)
+        req->details = forbidden_details(req->arena, &refused);
     if (rc == 0)
         rc = authorize(c, &err);
     if (rc < 0)

@@ -6,6 +6,7 @@
 #include "api/options.h"
 #include "api/request.h"
 #include "api/server.h"
+#include "api/status.h"
 
 #include "base/log.h"
 #include "openapi/meta/selector.h"
@@ -96,7 +97,7 @@ static void call_refuse(void *arg)
 {
     struct call *call = arg;
     struct err err = ERR_INIT;
-    err_set(&err, ERR_NOT_FOUND, "the server could not find the requested resource");
+    api_err_no_resource(&call->req, &err);
     api_answer_err(&call->req, &err);
 }
 

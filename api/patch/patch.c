@@ -3,6 +3,12 @@
 #include "api/verbs/verb.h"
 #include "openapi/json.h"
 #include "openapi/merge.h"
+#include "openapi/problems.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 int patch_type_of(const struct api_request *req, enum patch_type *ret, struct err *err)
 {
@@ -39,17 +45,110 @@ int patch_decode(struct api_request *req, enum patch_type type, struct value **r
         return 0;
     }
     struct json_options plain = {0};
+    bool json = type == PATCH_TYPE_JSON;
     int rc = json_decode(req->arena, req->body, &plain, ret, err);
-    if (rc < 0)
-        return err_context(err, "error decoding patch");
-    if (type == PATCH_TYPE_JSON && (*ret)->kind != VALUE_LIST)
-        return err_set(err, ERR_BAD_REQUEST,
-                       "error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch");
-    if (type != PATCH_TYPE_JSON && (*ret)->kind != VALUE_MAP)
-        return err_set(
-            err, ERR_BAD_REQUEST,
-            "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}");
-    return 0;
+    if (rc == 0 && (*ret)->kind != (json ? VALUE_LIST : VALUE_MAP))
+        rc = err_set(err, ERR_BAD_REQUEST, "json: cannot unmarshal %s into Go value of type %s", json_kind_name(*ret),
+                     json ? "[]handlers.jsonPatchOp" : "map[string]interface {}");
+    return rc < 0 && type != PATCH_TYPE_STRATEGIC ? err_context(err, "error decoding patch") : rc;
+}
+
+/* ---- a patch whose result is no object of the kind ---- */
+
+static int by_key(const void *a, const void *b)
+{
+    const struct value_member *const *x = a, *const *y = b;
+    return str_cmp((*x)->key, (*y)->key);
+}
+
+static void go_format(struct buf *out, const struct value *v);
+
+static void go_format_map(struct buf *out, const struct value *v)
+{
+    const struct value_member **sorted = calloc(v->map.len + 1, sizeof *sorted);
+    assert(sorted);
+    for (size_t i = 0; i < v->map.len; i++)
+        sorted[i] = &v->map.members[i];
+    qsort(sorted, v->map.len, sizeof *sorted, by_key);
+    buf_addz(out, "map[");
+    for (size_t i = 0; i < v->map.len; i++) {
+        if (i)
+            buf_add_char(out, ' ');
+        buf_add_str(out, sorted[i]->key);
+        buf_add_char(out, ':');
+        go_format(out, sorted[i]->value);
+    }
+    buf_add_char(out, ']');
+    free(sorted);
+}
+
+/* A value as Go's fmt prints it with %+v. */
+static void go_format(struct buf *out, const struct value *v)
+{
+    switch (v->kind) {
+    case VALUE_NULL:
+        buf_addz(out, "<nil>");
+        break;
+    case VALUE_STRING:
+        buf_add_str(out, v->string);
+        break;
+    case VALUE_LIST:
+        buf_add_char(out, '[');
+        for (size_t i = 0; i < v->list.len; i++) {
+            if (i)
+                buf_add_char(out, ' ');
+            go_format(out, v->list.items[i]);
+        }
+        buf_add_char(out, ']');
+        break;
+    case VALUE_MAP:
+        go_format_map(out, v);
+        break;
+    default:
+        json_encode(out, v);
+    }
+}
+
+/* The converter that strategic merge goes through words a wrong type in its own way. */
+static const char *converter_words(struct arena *a, const char *message)
+{
+    char had[32], wanted[128];
+    const char *into = strstr(message, " into Go "), *type = strstr(message, " of type ");
+    if (!into || !type || sscanf(message, "json: cannot unmarshal %31s", had) != 1 ||
+        sscanf(type, " of type %127s", wanted) != 1)
+        return message;
+    const char *is = strcmp(had, "array") == 0    ? "slice"
+                     : strcmp(had, "object") == 0 ? "map"
+                     : strcmp(had, "number") == 0 ? "int64"
+                                                  : had;
+    if (strncmp(wanted, "map[", 4) == 0)
+        return arena_printf(a, "cannot restore map from %s", is).p;
+    if (strncmp(wanted, "[]", 2) == 0)
+        return arena_printf(a, "cannot restore slice from %s", is).p;
+    if (strncmp(wanted, "v1.", 3) == 0)
+        return arena_printf(a, "cannot restore struct from: %s", is).p;
+    if (strcmp(is, "int64") == 0 && strcmp(wanted, "string") == 0) /* Go converts between these, after a fashion */
+        return "cannot convert int64 to string";
+    return arena_printf(a, "unrecognized type: %s", wanted).p;
+}
+
+static int not_an_object(struct api_request *req, enum patch_type type, const struct value *patch,
+                         const struct value *merged, struct err *err)
+{
+    struct buf text = {0};
+    struct problems *p = problems_create(req->arena);
+    const char *why = arena_str(req->arena, str_from(err->message)).p;
+    if (type == PATCH_TYPE_STRATEGIC) {
+        go_format(&text, patch);
+        why = converter_words(req->arena, why);
+    } else {
+        json_encode(&text, merged);
+    }
+    struct value shown = {.kind = VALUE_STRING, .string = buf_str(&text)};
+    problems_add(p, PROBLEM_INVALID, STR("patch"), &shown, "%s", why);
+    buf_free(&text);
+    req->details = ARENA_NEW(req->arena, struct api_details);
+    return problems_err(p, err);
 }
 
 int patch_apply(struct api_request *req, enum patch_type type, const struct schema_message *schema,
@@ -59,7 +158,7 @@ int patch_apply(struct api_request *req, enum patch_type type, const struct sche
     int rc;
     if (type == PATCH_TYPE_JSON) {
         rc = json_patch_apply(req->arena, original, patch, &merged, err);
-        if (rc == ERR_INVALID && !err->problems) { /* upstream says no more than this, and names nothing */
+        if (rc < 0 && rc != ERR_TOO_LARGE) { /* upstream says no more than this, and names nothing */
             req->details = ARENA_NEW(req->arena, struct api_details);
             return err_set(err, ERR_INVALID, "the server rejected our request due to an error in our request");
         }
@@ -70,5 +169,6 @@ int patch_apply(struct api_request *req, enum patch_type type, const struct sche
     }
     if (rc < 0)
         return rc;
-    return body_recode(req, schema, merged, ret, err);
+    rc = body_recode(req, schema, merged, ret, err);
+    return rc == ERR_BAD_REQUEST ? not_an_object(req, type, patch, merged, err) : rc;
 }

@@ -196,7 +196,7 @@ static int choose_snapshot(struct listing *l, int64_t *ret_at_least, struct err 
         int rc = continue_decode(req->arena, o->continue_, req->resource->namespaced, &revision, &l->after_namespace,
                                  &l->after_name, err);
         if (rc < 0)
-            return rc;
+            return err_context(err, "invalid continue token");
         l->continued = true;
         if (revision < 0)
             return 1;

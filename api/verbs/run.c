@@ -1,11 +1,6 @@
 /* From an authorized request to the verb that carries it out. */
 #include "api/verbs/verb.h"
 
-static int method_not_allowed(struct err *err)
-{
-    return err_set(err, ERR_METHOD_NOT_ALLOWED, "the server does not allow this method on the requested resource");
-}
-
 static uint16_t offered(const struct api_request *req)
 {
     return req->subresource ? req->subresource->verbs : req->version->verbs;
@@ -15,7 +10,7 @@ void api_verb_run(struct api_request *req)
 {
     struct err err = ERR_INIT;
     if (!(offered(req) & req->verb)) {
-        method_not_allowed(&err);
+        api_err_no_method(req, &err);
         api_answer_err(req, &err);
         return;
     }
@@ -53,7 +48,7 @@ void api_verb_run(struct api_request *req)
         verb_delete_collection(req);
         return;
     default:
-        method_not_allowed(&err);
+        api_err_no_method(req, &err);
         api_answer_err(req, &err);
     }
 }

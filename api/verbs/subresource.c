@@ -32,7 +32,7 @@ bool verb_subresource(struct api_request *req)
             return true;
         }
     struct err err = ERR_INIT;
-    err_set(&err, ERR_NOT_FOUND, "the server could not find the requested resource");
+    api_err_no_resource(req, &err);
     api_answer_err(req, &err);
     return true;
 }

@@ -34,7 +34,7 @@ bool verb_virtual(struct api_request *req)
         sub_binding(req);
     else if (!verb_review(req)) {
         struct err err = ERR_INIT;
-        err_set(&err, ERR_NOT_FOUND, "the server could not find the requested resource");
+        api_err_no_resource(req, &err);
         api_answer_err(req, &err);
     }
     return true;
