@@ -79,6 +79,7 @@ int planes_start(struct api_server *server, bool controllers, bool scheduler, st
     p->err = NULL;
     if (rc < 0) {
         planes_stop(p);
+        *ret = p; /* the caller destroys it once the server has stopped */
         return rc;
     }
     *ret = p;
@@ -90,6 +91,12 @@ void planes_stop(struct planes *p)
     if (!p)
         return;
     run_on_loop(p, stop);
+}
+
+void planes_destroy(struct planes *p)
+{
+    if (!p)
+        return;
     loop_stop(p->loop);
     loop_join(p->loop);
     loop_destroy(p->loop);

@@ -111,6 +111,7 @@ static int serve(const struct api_server_options *opt, const char *disabled, int
     rc = planes_start(server, !listed(disabled, "controllers"), !listed(disabled, "scheduler"), &planes, &err);
     if (rc < 0) {
         api_server_stop(server);
+        planes_destroy(planes);
         return command_fail(&command_server, "%s", err.message);
     }
     printf("skiff %s is ready at https://%s after %lld ms; kubeconfig: %s%s\n", SKIFF_VERSION, server->address,
@@ -120,6 +121,7 @@ static int serve(const struct api_server_options *opt, const char *disabled, int
     wait_for_end();
     planes_stop(planes);
     api_server_stop(server);
+    planes_destroy(planes);
     return 0;
 }
 
