@@ -475,6 +475,36 @@ static void test_node_health(void **state)
     delete_with("nodes", "sick", NULL);
 }
 
+static void test_daemonset(void **state)
+{
+    (void)state;
+    create("nodes", "{'metadata':{'name':'d1','labels':{'disk':'fast'}}}");
+    create("nodes", "{'metadata':{'name':'d2','labels':{'disk':'fast'}}}");
+    create("nodes", "{'metadata':{'name':'d3'}}");
+    for (int i = 1; i <= 3; i++)
+        patch("nodes", arena_printf(arena, "d%d", i).p, "status", NODE_READY("True"));
+    create("daemonsets.apps", "{'metadata':{'name':'ds'},'spec':{'selector':{'matchLabels':{'app':'ds'}},'template':{'metadata':"
+                              "{'labels':{'app':'ds'}},'spec':{'nodeSelector':{'disk':'fast'},'containers':[{'name':'c','image':'a:1'}]}}}}");
+    AWAIT(list("pods", "app=ds") == 2);
+    AWAIT((make_ready("app=ds"), number(get("daemonsets.apps", "ds"), "status.numberAvailable") == 2));
+    assert_int_equal(number(got.object, "status.desiredNumberScheduled"), 2);
+    assert_int_equal(list("controllerrevisions.apps", "app=ds"), 1);
+    patch("nodes", "d3", NULL, "{'metadata':{'labels':{'disk':'fast'}}}");
+    AWAIT((make_ready("app=ds"), number(get("daemonsets.apps", "ds"), "status.numberAvailable") == 3));
+    patch("daemonsets.apps", "ds", NULL, "{'spec':{'template':{'spec':{'containers':[{'name':'c','image':'a:2'}]}}}}");
+    AWAIT((make_ready("app=ds"), number(get("daemonsets.apps", "ds"), "status.updatedNumberScheduled") == 3 &&
+                                     number(got.object, "status.numberAvailable") == 3 &&
+                                     number(got.object, "status.observedGeneration") == number(got.object, "metadata.generation")));
+    assert_int_equal(list("controllerrevisions.apps", "app=ds"), 2);
+    patch("nodes", "d3", NULL, "{'metadata':{'labels':{'disk':null}}}");
+    AWAIT(list("pods", "app=ds") == 2);
+    delete_with("daemonsets.apps", "ds", "Background");
+    AWAIT(list("pods", "app=ds") == 0);
+    AWAIT(list("controllerrevisions.apps", "app=ds") == 0);
+    for (int i = 1; i <= 3; i++)
+        delete_with("nodes", arena_printf(arena, "d%d", i).p, NULL);
+}
+
 static void test_account(void **state)
 {
     (void)state;
@@ -490,6 +520,7 @@ int main(void)
         cmocka_unit_test(test_account),    cmocka_unit_test(test_node_ranges), cmocka_unit_test(test_deployment),
         cmocka_unit_test(test_foreground), cmocka_unit_test(test_orphan),      cmocka_unit_test(test_slices),
         cmocka_unit_test(test_namespace),  cmocka_unit_test(test_node_health),
+        cmocka_unit_test(test_daemonset),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -1,6 +1,7 @@
 /* Taint eviction: pods that do not tolerate a NoExecute taint of their node are deleted: at once, or when the shortest time
  * is over for which they do. */
 #include "controllers/controllers.h"
+#include "controllers/pods/node_match.h"
 #include "openapi/meta/time.h"
 #include "openapi/views.h"
 
@@ -39,17 +40,6 @@ static void keys_of_pod(const struct view *v, const struct object *old, const st
     }
 }
 
-static bool tolerates(const struct core_v1_toleration *t, const struct core_v1_taint *taint)
-{
-    if (t->effect.len && !str_eq(t->effect, taint->effect))
-        return false;
-    if (t->key.len && !str_eq(t->key, taint->key))
-        return false;
-    if (str_eqz(t->operator_, "Exists"))
-        return true;
-    return (!t->operator_.len || str_eqz(t->operator_, "Equal")) && t->key.len && str_eq(t->value, taint->value);
-}
-
 enum { NEVER = -1 };
 
 /* When the pod has to go: NEVER, or wall-clock milliseconds (0 = now). */
@@ -64,7 +54,7 @@ static int64_t due_ms(const struct core_v1_pod *pod, const struct core_v1_node *
         int64_t added_ms = taint->time_added ? taint->time_added / 1000 : since_ms;
         for (size_t j = 0; j < pod->spec->tolerations.len; j++) {
             const struct core_v1_toleration *t = &pod->spec->tolerations.items[j];
-            if (!tolerates(t, taint))
+            if (!toleration_matches(t, taint))
                 continue;
             tolerated = true;
             int64_t for_s = t->toleration_seconds > 0 ? t->toleration_seconds : 0;
