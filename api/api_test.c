@@ -187,7 +187,9 @@ static void test_messages(void **state)
          "Secret in version \"v1\" cannot be handled as a ConfigMap: converting (v1.Secret) to (core.ConfigMap): unknown "
          "conversion"},
         {VERB_CREATE, "", "configmaps", NULL, "default", NULL, "{'apiVersion':'v2','metadata':{'name':'a'}}",
-         ERR_BAD_REQUEST, "the API version in the data (v2) does not match the expected API version (v1)"},
+         ERR_BAD_REQUEST,
+         "ConfigMap in version \"v2\" cannot be handled as a ConfigMap: no kind \"ConfigMap\" is registered for version "
+         "\"v2\" in scheme \"pkg/api/legacyscheme/scheme.go:30\""},
         {VERB_CREATE, "", "configmaps", NULL, "default", NULL, "{'metadata':{'name':'a','resourceVersion':'1'}}",
          ERR_INTERNAL, "resourceVersion should not be set on objects to be created"},
         {VERB_CREATE, "", "pods", NULL, "default", NULL,
