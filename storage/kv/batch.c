@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-void batch_reset(struct batch *b, struct kv *kv)
+void batch_reset(struct batch *b, struct local *kv)
 {
     if (!b->arena)
         b->arena = arena_create(0);
@@ -227,7 +227,7 @@ static void move_lease(struct batch *b, struct pending *p, int64_t to)
 /* The value as it goes to disk, and the id of what changed it. */
 static int seal(struct batch *b, struct str key, struct str value, uint8_t *ret_id, struct str *ret, struct err *err)
 {
-    const struct kv_transform *t = b->kv->choose ? b->kv->choose(b->kv->choose_arg, key) : NULL;
+    const struct kv_transform *t = b->kv->kv.choose ? b->kv->kv.choose(b->kv->kv.choose_arg, key) : NULL;
     struct buf sealed = {0};
 
     *ret_id = 0;

@@ -16,7 +16,7 @@ struct pending { /* a key someone in this batch looked at */
 };
 
 struct batch {
-    struct kv *kv;
+    struct local *kv;
     struct arena *arena; /* reset from batch to batch */
     struct pending **table;
     size_t n_slots, n_pending;
@@ -30,7 +30,7 @@ struct batch {
     int64_t now_ms;
 };
 
-void batch_reset(struct batch *b, struct kv *kv);
+void batch_reset(struct batch *b, struct local *kv);
 void batch_finish(struct batch *b);
 
 /* Failures (negative) are the engine's: the batch as a whole cannot go on. */

@@ -25,7 +25,7 @@ struct outcome {
 
 /* ---- trouble ---- */
 
-void kv_set_trouble(struct kv *kv, const struct err *err)
+void kv_set_trouble(struct local *kv, const struct err *err)
 {
     pthread_mutex_lock(&kv->trouble_lock);
     if (err) {
@@ -41,15 +41,16 @@ void kv_set_trouble(struct kv *kv, const struct err *err)
     bool was = atomic_exchange(&kv->in_trouble, err != NULL);
     pthread_mutex_unlock(&kv->trouble_lock);
     if (err && !was) {
-        log_error("storage", "%s", kv_trouble(kv));
+        log_error("storage", "%s", local_trouble(&kv->kv));
         kv_keeper_poke(kv);
     } else if (!err && was) {
         log_info("storage", "the store can be written again");
     }
 }
 
-const char *kv_trouble(struct kv *kv)
+const char *local_trouble(struct kv *base)
 {
+    struct local *kv = local_of(base);
     static _Thread_local char text[sizeof kv->trouble_text];
 
     if (!atomic_load(&kv->in_trouble))
@@ -60,9 +61,9 @@ const char *kv_trouble(struct kv *kv)
     return text;
 }
 
-int kv_trouble_err(struct kv *kv, struct err *err)
+int kv_trouble_err(struct local *kv, struct err *err)
 {
-    const char *text = kv_trouble(kv);
+    const char *text = local_trouble(&kv->kv);
 
     return err_set(err, text ? kv->trouble_code : ERR_UNAVAILABLE, "%s", text ? text : "the store was in trouble");
 }
@@ -114,7 +115,7 @@ static bool covers(const struct kv_op *op, struct str key)
 }
 
 /* What is wrong with the operations themselves; 0 when nothing is. Nothing has been touched yet. */
-static int check_ops(struct kv *kv, const struct kv_op *ops, size_t n, struct err *err)
+static int check_ops(struct local *kv, const struct kv_op *ops, size_t n, struct err *err)
 {
     for (size_t i = 0; i < n; i++) {
         if (ops[i].kind != KV_PUT)
@@ -142,7 +143,7 @@ static int check_ops(struct kv *kv, const struct kv_op *ops, size_t n, struct er
 
 static void grant(struct batch *b, int64_t id, int64_t ttl_ms, int64_t due_ms)
 {
-    struct kv *kv = b->kv;
+    struct local *kv = b->kv;
 
     pthread_mutex_lock(&kv->lease_lock);
     kv_lease_add(kv, id, ttl_ms, due_ms, false);
@@ -155,7 +156,7 @@ static void grant(struct batch *b, int64_t id, int64_t ttl_ms, int64_t due_ms)
 /* Keys of one TTL put within a twentieth of it (a minute at most) share a lease that outlives the last of them. */
 static int64_t shared_lease(struct batch *b, int64_t ttl_s)
 {
-    struct kv *kv = b->kv;
+    struct local *kv = b->kv;
     struct shared_lease *slot = &kv->shared[0];
 
     if (!b->now_ms)
@@ -313,7 +314,7 @@ static int run_revoke(struct batch *b, const struct request *r, struct err *err)
 static int run_request(struct batch *b, struct outcome *o, struct err *err)
 {
     struct request *r = o->request;
-    struct kv *kv = b->kv;
+    struct local *kv = b->kv;
 
     switch (r->kind) {
     case REQUEST_TXN:
@@ -344,7 +345,7 @@ static int run_request(struct batch *b, struct outcome *o, struct err *err)
 
 static void settle_leases(struct batch *b, bool failed)
 {
-    struct kv *kv = b->kv;
+    struct local *kv = b->kv;
 
     if (!b->granted.len && !b->ended.len)
         return;
@@ -364,7 +365,7 @@ static void settle_leases(struct batch *b, bool failed)
 
 static int write_batch(struct batch *b, struct outcome *outcomes, size_t n, struct err *err)
 {
-    struct kv *kv = b->kv;
+    struct local *kv = b->kv;
     struct kv_engine *e = kv->engine;
     bool probe = false;
     int rc;
@@ -406,7 +407,7 @@ static void answer(struct request *r, const struct kv_txn_result *result, const 
         done(arg, result, err);
 }
 
-static void run_batch(struct kv *kv, struct batch *b, struct request *list)
+static void run_batch(struct local *kv, struct batch *b, struct request *list)
 {
     struct kv_txn_result nothing = {0};
     struct err err;
@@ -423,8 +424,7 @@ static void run_batch(struct kv *kv, struct batch *b, struct request *list)
     settle_leases(b, rc < 0);
     if (rc == 0 && b->events.len) {
         atomic_store_explicit(&kv->revision, b->revision, memory_order_release);
-        if (kv->publish)
-            kv->publish(kv->publish_arg, b->events.items, b->events.len, b->revision);
+        kv_publish(&kv->kv, b->events.items, b->events.len, b->revision);
     }
     for (size_t i = 0; i < n; i++) {
         const struct err *e = rc < 0 ? &err : outcomes[i].err;
@@ -435,7 +435,7 @@ static void run_batch(struct kv *kv, struct batch *b, struct request *list)
 
 void *kv_committer_main(void *arg)
 {
-    struct kv *kv = arg;
+    struct local *kv = arg;
     struct batch b = {0};
 
     pthread_mutex_lock(&kv->queue_lock);
@@ -467,7 +467,7 @@ void *kv_committer_main(void *arg)
 
 /* ---- handing in ---- */
 
-void kv_submit(struct kv *kv, struct request *r)
+void kv_submit(struct local *kv, struct request *r)
 {
     r->next = NULL;
     pthread_mutex_lock(&kv->queue_lock);
@@ -479,77 +479,22 @@ void kv_submit(struct kv *kv, struct request *r)
     pthread_mutex_unlock(&kv->queue_lock);
 }
 
-void kv_txn(struct kv *kv, const struct kv_txn *txn, kv_txn_done *done, void *arg)
+void local_txn(struct kv *base, const struct kv_txn *txn, kv_txn_done *done, void *arg)
 {
+    struct local *kv = local_of(base);
     struct request *r = MEM_NEW(struct request);
 
     *r = (struct request){.kind = REQUEST_TXN, .txn = txn, .owned = true, .done = done, .arg = arg};
     kv_submit(kv, r);
 }
 
-struct waiter {
-    pthread_mutex_t lock;
-    pthread_cond_t ready;
-    bool over;
-    int rc;
-    struct arena *arena;
-    struct kv_txn_result *ret;
-    struct err *err;
-};
-
-static void copy_result(struct arena *a, const struct kv_txn_result *from, struct kv_txn_result *to)
+int kv_submit_wait(struct local *kv, struct request *r, struct err *err)
 {
-    struct kv_op_result *ops = ARENA_ARRAY(a, struct kv_op_result, from->n_ops + 1);
+    struct kv_waiter w;
 
-    *to = *from;
-    for (size_t i = 0; i < from->n_ops; i++) {
-        struct kv_pair *pairs = ARENA_ARRAY(a, struct kv_pair, from->ops[i].n_pairs + 1);
-
-        ops[i] = from->ops[i];
-        for (size_t j = 0; j < ops[i].n_pairs; j++) {
-            pairs[j] = from->ops[i].pairs[j];
-            pairs[j].key = arena_str(a, pairs[j].key);
-            pairs[j].value = arena_str(a, pairs[j].value);
-        }
-        ops[i].pairs = pairs;
-    }
-    to->ops = ops;
-}
-
-static void wake_waiter(void *arg, const struct kv_txn_result *result, const struct err *err)
-{
-    struct waiter *w = arg;
-
-    pthread_mutex_lock(&w->lock);
-    if (err) {
-        *w->err = *err;
-        w->rc = err->code;
-    } else if (w->ret) {
-        copy_result(w->arena, result, w->ret);
-    }
-    w->over = true;
-    pthread_cond_signal(&w->ready);
-    pthread_mutex_unlock(&w->lock);
-}
-
-int kv_submit_wait(struct kv *kv, struct request *r, struct arena *a, struct kv_txn_result *ret, struct err *err)
-{
-    struct waiter w = {
-        .lock = PTHREAD_MUTEX_INITIALIZER, .ready = PTHREAD_COND_INITIALIZER, .arena = a, .ret = ret, .err = err};
-
-    r->done = wake_waiter;
+    kv_waiter_init(&w, NULL, NULL, err);
+    r->done = kv_waiter_done;
     r->arg = &w;
     kv_submit(kv, r);
-    pthread_mutex_lock(&w.lock);
-    while (!w.over)
-        pthread_cond_wait(&w.ready, &w.lock);
-    pthread_mutex_unlock(&w.lock);
-    return w.rc;
-}
-
-int kv_txn_wait(struct kv *kv, struct arena *a, const struct kv_txn *txn, struct kv_txn_result *ret, struct err *err)
-{
-    struct request r = {.kind = REQUEST_TXN, .txn = txn};
-
-    return kv_submit_wait(kv, &r, a, ret, err);
+    return kv_waiter_wait(&w);
 }

@@ -13,19 +13,21 @@
 
 enum { SLICE_ENTRIES = 256, PAUSE_MS = 2 };
 
-void kv_keeper_poke(struct kv *kv)
+void kv_keeper_poke(struct local *kv)
 {
     pthread_mutex_lock(&kv->keeper_lock);
     pthread_cond_signal(&kv->keeper_wake);
     pthread_mutex_unlock(&kv->keeper_lock);
 }
 
-int kv_compact(struct kv *kv, int64_t revision, struct err *err)
+int local_compact(struct kv *base, int64_t revision, struct err *err)
 {
-    if (revision > kv_revision(kv))
+    struct local *kv = local_of(base);
+
+    if (revision > local_revision(&kv->kv))
         return err_set(err, ERR_BAD_REQUEST, "required revision is a future revision");
     pthread_mutex_lock(&kv->keeper_lock);
-    if (revision <= kv_compacted_revision(kv)) {
+    if (revision <= local_compacted_revision(&kv->kv)) {
         pthread_mutex_unlock(&kv->keeper_lock);
         return err_set(err, ERR_EXPIRED, "required revision has been compacted");
     }
@@ -36,8 +38,10 @@ int kv_compact(struct kv *kv, int64_t revision, struct err *err)
     return 0;
 }
 
-void kv_compact_wait(struct kv *kv)
+void local_compact_wait(struct kv *base)
 {
+    struct local *kv = local_of(base);
+
     pthread_mutex_lock(&kv->keeper_lock);
     while (kv->compacting || kv->compact_to)
         pthread_cond_wait(&kv->keeper_idle, &kv->keeper_lock);
@@ -45,7 +49,7 @@ void kv_compact_wait(struct kv *kv)
 }
 
 /* Remember when each revision was the newest, and answer the one that has just become too old (0 = none). */
-static int64_t sample_age(struct kv *kv, int64_t now_ms)
+static int64_t sample_age(struct local *kv, int64_t now_ms)
 {
     int64_t every_ms = kv->history_ms / (KV_SAMPLES - 2), old = 0;
     size_t keep = 0;
@@ -60,14 +64,14 @@ static int64_t sample_age(struct kv *kv, int64_t now_ms)
         if (keep == KV_SAMPLES) /* a clock that went back and forth: the oldest goes */
             memmove(kv->samples, kv->samples + 1, --keep * sizeof kv->samples[0]);
         kv->samples[keep].at_ms = now_ms;
-        kv->samples[keep].revision = kv_revision(kv);
+        kv->samples[keep].revision = local_revision(&kv->kv);
         kv->n_samples = keep + 1;
     }
     return old;
 }
 
 /* Up to SLICE_ENTRIES of the log, from behind *at, up to `bound`. Answers how many there were, or a failure. */
-static int compact_slice(struct kv *kv, int64_t *at, int64_t bound, struct err *err)
+static int compact_slice(struct local *kv, int64_t *at, int64_t bound, struct err *err)
 {
     struct kv_engine *e = kv->engine;
     struct arena *a = arena_create(0);
@@ -104,7 +108,7 @@ static int compact_slice(struct kv *kv, int64_t *at, int64_t bound, struct err *
     return rc < 0 ? rc : n;
 }
 
-static void wait_ms(struct kv *kv, int64_t ms)
+static void wait_ms(struct local *kv, int64_t ms)
 {
     struct timespec until;
 
@@ -119,7 +123,7 @@ static void wait_ms(struct kv *kv, int64_t ms)
 }
 
 /* Under keeper_lock, which is let go while slices run. */
-static void compact(struct kv *kv, int64_t mark, int64_t *at)
+static void compact(struct local *kv, int64_t mark, int64_t *at)
 {
     struct err err;
     int n;
@@ -153,12 +157,12 @@ static void compact(struct kv *kv, int64_t mark, int64_t *at)
     kv->compacting = false;
 }
 
-static int64_t due_revision(struct kv *kv, int64_t now_ms)
+static int64_t due_revision(struct local *kv, int64_t now_ms)
 {
     int64_t old = sample_age(kv, now_ms), mark = kv->compact_to;
 
     kv->compact_to = 0;
-    if (old > kv_compacted_revision(kv)) {
+    if (old > local_compacted_revision(&kv->kv)) {
         atomic_store(&kv->compacted, old);
         mark = old;
     }
@@ -167,7 +171,7 @@ static int64_t due_revision(struct kv *kv, int64_t now_ms)
 
 void *kv_keeper_main(void *arg)
 {
-    struct kv *kv = arg;
+    struct local *kv = arg;
     int64_t at = 0; /* a crash may have left entries below the mark: the first walk starts at the beginning */
     struct err err;
 
@@ -183,7 +187,7 @@ void *kv_keeper_main(void *arg)
         pthread_mutex_unlock(&kv->keeper_lock);
         if (atomic_load(&kv->in_trouble)) {
             struct request probe = {.kind = REQUEST_PROBE};
-            (void)kv_submit_wait(kv, &probe, NULL, NULL, &err); /* a failure leaves the trouble as it is */
+            (void)kv_submit_wait(kv, &probe, &err); /* a failure leaves the trouble as it is */
         }
         int64_t next_ms = kv_leases_expire(kv, now_ms);
         pthread_mutex_lock(&kv->keeper_lock);

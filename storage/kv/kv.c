@@ -1,130 +1,119 @@
-/* Opening and closing a store over whatever engine. */
-#include "base/clock.h"
+/* What every store shares: the calls of kv.h, the publish hook, transforms, and waiting for a transaction. */
+#include "storage/kv/kv_ops.h"
+
 #include "base/mem.h"
-#include "storage/kv/kv_internal.h"
 
 #include <stdlib.h>
 
-enum { HISTORY_MS = 5 * 60 * 1000, FORMAT = 1 };
-
-static int load_number(struct kv *kv, const char *name, int64_t absent, int64_t *ret, struct err *err)
+void kv_init(struct kv *kv, const struct kv_ops *ops)
 {
-    struct arena *a = arena_create(0);
-    struct buf value = {0};
-    int rc = kv->engine->ops->get(kv->engine, KV_SPACE_META, record_meta_key(a, 'm', str_from(name)), &value, err);
-
-    if (rc == 1) {
-        *ret = absent;
-        rc = 0;
-    } else if (rc == 0) {
-        if (value.len != 8)
-            rc = err_set(err, ERR_CORRUPT, "the store's %s is damaged", name);
-        else
-            *ret = record_get64(value.p);
-    }
-    buf_free(&value);
-    arena_destroy(a);
-    return rc;
+    kv->ops = ops;
+    pthread_mutex_init(&kv->publish_lock, NULL);
 }
 
-static int load(struct kv *kv, struct err *err)
+void kv_finish(struct kv *kv)
 {
-    int64_t revision, compacted, format;
-    int rc;
-
-    if ((rc = load_number(kv, "format", 0, &format, err)) < 0 ||
-        (rc = load_number(kv, "revision", 1, &revision, err)) < 0 ||
-        (rc = load_number(kv, "compacted", 0, &compacted, err)) < 0 || (rc = kv_leases_load(kv, err)) < 0)
-        return rc;
-    if (format > FORMAT)
-        return err_set(err, ERR_CORRUPT, "the store was written by a newer version (format %lld, this one reads %d)",
-                       (long long)format, FORMAT);
-    if (!format) {
-        struct arena *a = arena_create(0);
-        struct kv_write note = {.space = KV_SPACE_META,
-                                .key = record_meta_key(a, 'm', STR("format")),
-                                .head = record_number(a, FORMAT)};
-        rc = kv->engine->ops->write(kv->engine, &note, 1, false, err);
-        arena_destroy(a);
-    }
-    atomic_store(&kv->revision, revision);
-    atomic_store(&kv->compacted, compacted);
-    return rc;
+    pthread_mutex_destroy(&kv->publish_lock);
 }
 
-int kv_create(struct kv_engine *e, int64_t history_ms, struct kv **ret, struct err *err)
+/* ---- the calls ---- */
+
+void kv_txn(struct kv *kv, const struct kv_txn *txn, kv_txn_done *done, void *arg)
 {
-    struct kv *kv = MEM_NEW(struct kv);
-    pthread_condattr_t monotonic;
+    kv->ops->txn(kv, txn, done, arg);
+}
 
-    kv->engine = e;
-    kv->history_ms = history_ms > 0 ? history_ms : HISTORY_MS;
-    kv->queue_tail = &kv->queue_head;
-    kv->pins.prev = kv->pins.next = &kv->pins;
-    kv->lease_seed = (uint64_t)clock_wall_us();
-    pthread_mutex_init(&kv->queue_lock, NULL);
-    pthread_mutex_init(&kv->pins_lock, NULL);
-    pthread_mutex_init(&kv->lease_lock, NULL);
-    pthread_mutex_init(&kv->keeper_lock, NULL);
-    pthread_mutex_init(&kv->trouble_lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&kv->queue_ready, NULL);
-    pthread_cond_init(&kv->keeper_wake, &monotonic);
-    pthread_cond_init(&kv->keeper_idle, NULL);
-    pthread_condattr_destroy(&monotonic);
+int kv_txn_wait(struct kv *kv, struct arena *a, const struct kv_txn *txn, struct kv_txn_result *ret, struct err *err)
+{
+    struct kv_waiter w;
 
-    int rc = load(kv, err);
-    if (rc < 0) {
-        e->ops->close(e);
-        kv_leases_finish(kv);
-        free(kv);
-        return rc;
-    }
-    if (pthread_create(&kv->committer, NULL, kv_committer_main, kv) ||
-        pthread_create(&kv->keeper, NULL, kv_keeper_main, kv))
-        abort();
-    *ret = kv;
-    return 0;
+    kv_waiter_init(&w, a, ret, err);
+    kv->ops->txn(kv, txn, kv_waiter_done, &w);
+    return kv_waiter_wait(&w);
+}
+
+int kv_range(struct kv *kv, struct str key, struct str end, int64_t revision, size_t limit, kv_range_fn *fn, void *arg,
+             int64_t *ret_revision, struct err *err)
+{
+    return kv->ops->range(kv, key, end, revision, limit, fn, arg, ret_revision, err);
+}
+
+int kv_history(struct kv *kv, struct str key, struct str end, int64_t after, kv_event_fn *fn, void *arg,
+               struct err *err)
+{
+    return kv->ops->history(kv, key, end, after, fn, arg, err);
+}
+
+int64_t kv_revision(struct kv *kv)
+{
+    return kv->ops->revision(kv);
+}
+
+int64_t kv_compacted_revision(struct kv *kv)
+{
+    return kv->ops->compacted_revision(kv);
+}
+
+void kv_newest(struct kv *kv, kv_newest_done *done, void *arg)
+{
+    kv->ops->newest(kv, done, arg);
+}
+
+int kv_compact(struct kv *kv, int64_t revision, struct err *err)
+{
+    return kv->ops->compact(kv, revision, err);
+}
+
+void kv_compact_wait(struct kv *kv)
+{
+    kv->ops->compact_wait(kv);
+}
+
+int kv_lease_grant(struct kv *kv, int64_t id, int64_t ttl_s, int64_t *ret_id, struct err *err)
+{
+    return kv->ops->lease_grant(kv, id, ttl_s, ret_id, err);
+}
+
+int kv_lease_keep_alive(struct kv *kv, int64_t id, struct err *err)
+{
+    return kv->ops->lease_keep_alive(kv, id, err);
+}
+
+int kv_lease_revoke(struct kv *kv, int64_t id, struct err *err)
+{
+    return kv->ops->lease_revoke(kv, id, err);
+}
+
+const char *kv_trouble(struct kv *kv)
+{
+    return kv->ops->trouble(kv);
 }
 
 void kv_close(struct kv *kv)
 {
-    if (!kv)
-        return;
-    pthread_mutex_lock(&kv->keeper_lock);
-    kv->keeper_stop = true;
-    pthread_cond_signal(&kv->keeper_wake);
-    pthread_mutex_unlock(&kv->keeper_lock);
-    pthread_join(kv->keeper, NULL);
-    pthread_mutex_lock(&kv->queue_lock);
-    kv->stopping = true;
-    pthread_cond_signal(&kv->queue_ready);
-    pthread_mutex_unlock(&kv->queue_lock);
-    pthread_join(kv->committer, NULL);
-    kv->engine->ops->close(kv->engine);
-    kv_leases_finish(kv);
-    free(kv);
+    if (kv)
+        kv->ops->close(kv);
 }
 
-int kv_open_memory(struct kv **ret, struct err *err)
-{
-    return kv_create(kv_engine_memory(), 0, ret, err);
-}
-
-int kv_open_rocksdb(const struct kv_rocksdb_options *opt, struct kv **ret, struct err *err)
-{
-    struct kv_engine *e;
-    int rc = kv_engine_rocksdb(opt->dir, &e, err);
-
-    return rc < 0 ? rc : kv_create(e, opt->history_ms, ret, err);
-}
+/* ---- publishing ---- */
 
 void kv_set_publish(struct kv *kv, kv_publish_fn *fn, void *arg)
 {
-    kv->publish_arg = arg;
+    pthread_mutex_lock(&kv->publish_lock);
     kv->publish = fn;
+    kv->publish_arg = arg;
+    pthread_mutex_unlock(&kv->publish_lock);
 }
+
+void kv_publish(struct kv *kv, const struct kv_event *events, size_t n, int64_t revision)
+{
+    pthread_mutex_lock(&kv->publish_lock);
+    if (kv->publish)
+        kv->publish(kv->publish_arg, events, n, revision);
+    pthread_mutex_unlock(&kv->publish_lock);
+}
+
+/* ---- transforms ---- */
 
 void kv_set_transforms(struct kv *kv, const struct kv_transform *const *known, size_t n,
                        const struct kv_transform *(*choose)(void *arg, struct str key), void *arg)
@@ -133,6 +122,77 @@ void kv_set_transforms(struct kv *kv, const struct kv_transform *const *known, s
         kv->transforms[known[i]->id] = known[i];
     kv->choose = choose;
     kv->choose_arg = arg;
+}
+
+int kv_open_value(struct kv *kv, struct str key, uint8_t transform, struct str payload, struct buf *out,
+                  struct err *err)
+{
+    if (!transform) {
+        buf_add_str(out, payload);
+        return 0;
+    }
+    const struct kv_transform *t = kv->transforms[transform];
+    if (!t)
+        return err_set(err, ERR_CORRUPT, "the value of key \"" STR_FMT "\" is sealed in an unknown way (%u)",
+                       STR_ARG(key), transform);
+    if (t->open(t->arg, key, payload, out, err) < 0)
+        return err_context(err, "key \"" STR_FMT "\"", STR_ARG(key));
+    return 0;
+}
+
+/* ---- waiting ---- */
+
+void kv_txn_result_copy(struct arena *a, const struct kv_txn_result *from, struct kv_txn_result *to)
+{
+    struct kv_op_result *ops = ARENA_ARRAY(a, struct kv_op_result, from->n_ops + 1);
+
+    *to = *from;
+    for (size_t i = 0; i < from->n_ops; i++) {
+        struct kv_pair *pairs = ARENA_ARRAY(a, struct kv_pair, from->ops[i].n_pairs + 1);
+
+        ops[i] = from->ops[i];
+        for (size_t j = 0; j < ops[i].n_pairs; j++) {
+            pairs[j] = from->ops[i].pairs[j];
+            pairs[j].key = arena_str(a, pairs[j].key);
+            pairs[j].value = arena_str(a, pairs[j].value);
+        }
+        ops[i].pairs = pairs;
+    }
+    to->ops = ops;
+}
+
+void kv_waiter_init(struct kv_waiter *w, struct arena *a, struct kv_txn_result *ret, struct err *err)
+{
+    *w = (struct kv_waiter){.arena = a, .ret = ret, .err = err};
+    pthread_mutex_init(&w->lock, NULL);
+    pthread_cond_init(&w->ready, NULL);
+}
+
+void kv_waiter_done(void *arg, const struct kv_txn_result *result, const struct err *err)
+{
+    struct kv_waiter *w = arg;
+
+    pthread_mutex_lock(&w->lock);
+    if (err) {
+        *w->err = *err;
+        w->rc = err->code;
+    } else if (w->ret) {
+        kv_txn_result_copy(w->arena, result, w->ret);
+    }
+    w->over = true;
+    pthread_cond_signal(&w->ready);
+    pthread_mutex_unlock(&w->lock);
+}
+
+int kv_waiter_wait(struct kv_waiter *w)
+{
+    pthread_mutex_lock(&w->lock);
+    while (!w->over)
+        pthread_cond_wait(&w->ready, &w->lock);
+    pthread_mutex_unlock(&w->lock);
+    pthread_mutex_destroy(&w->lock);
+    pthread_cond_destroy(&w->ready);
+    return w->rc;
 }
 
 struct str kv_prefix_end(struct arena *a, struct str prefix)

@@ -1,4 +1,4 @@
-/* kv: the byte store under everything: etcd's data model over exchangeable engines (RocksDB, memory; etcd later).
+/* kv: the byte store under everything: etcd's data model over exchangeable engines (RocksDB, memory) or in an etcd cluster.
  *
  * One revision orders everything; a transaction takes one revision for all its writes (or none when it wrote nothing).
  * Every key has create_revision, mod_revision, version (1 on creation) and a lease (0 = none).
@@ -113,6 +113,11 @@ int kv_history(struct kv *kv, struct str key, struct str end, int64_t after, kv_
 
 int64_t kv_revision(struct kv *kv);           /* newest synced */
 int64_t kv_compacted_revision(struct kv *kv); /* 0 = never */
+/* What a read that must see every acknowledged write waits for: the newest revision anybody has been answered with,
+ * through whatever server. Calls that come while one is being asked share the next question. May call back before it
+ * returns; otherwise on the committer's thread. */
+typedef void kv_newest_done(void *arg, int64_t revision, const struct err *err);
+void kv_newest(struct kv *kv, kv_newest_done *done, void *arg);
 /* Forget versions that are not the newest at `revision`. Reads below it answer ERR_EXPIRED. Runs in the background. */
 int kv_compact(struct kv *kv, int64_t revision, struct err *err);
 /* Block until what kv_compact was asked for has left the disk (tests, tools). */

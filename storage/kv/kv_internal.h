@@ -1,10 +1,11 @@
-/* The inside of kv, shared by its own files: committer.c owns the queue and all changes, lease.c the leases' clock,
+/* The inside of the local store, shared by its own files: committer.c owns the queue and all changes, lease.c the leases' clock,
  * compact.c the background thread, read.c everything that only reads. */
 #ifndef SKIFF_STORAGE_KV_KV_INTERNAL_H
 #define SKIFF_STORAGE_KV_KV_INTERNAL_H
 
 #include "base/map.h"
 #include "base/vec.h"
+#include "storage/kv/kv_ops.h"
 #include "storage/kv/record.h"
 
 #include <pthread.h>
@@ -43,17 +44,14 @@ struct shared_lease { /* the open lease that puts of one TTL join */
 };
 
 struct batch; /* committer.c */
+void local_txn(struct kv *base, const struct kv_txn *txn, kv_txn_done *done, void *arg);
+const char *local_trouble(struct kv *base);
 
-struct kv {
+struct local {
+    struct kv kv;
     struct kv_engine *engine;
     int64_t history_ms;
     _Atomic int64_t revision, compacted;
-    kv_publish_fn *publish;
-    void *publish_arg;
-
-    const struct kv_transform *transforms[256];
-    const struct kv_transform *(*choose)(void *arg, struct str key);
-    void *choose_arg;
 
     pthread_mutex_t queue_lock;
     pthread_cond_t queue_ready;
@@ -86,37 +84,53 @@ struct kv {
     char trouble_text[512];
 };
 
+static inline struct local *local_of(struct kv *kv)
+{
+    return (struct local *)kv;
+}
+
 /* read.c */
-void kv_pin(struct kv *kv, struct pin *p, int64_t revision);
-void kv_unpin(struct kv *kv, struct pin *p);
-int64_t kv_pinned_revision(struct kv *kv, int64_t at_most);
-/* A version's value, opened; appended to out. 1 = not there. */
-int kv_read_version(struct kv *kv, struct arena *a, struct str key, int64_t revision, struct version_head *ret_head,
-                    struct buf *out, struct err *err);
-int kv_open_value(struct kv *kv, struct str key, uint8_t transform, struct str payload, struct buf *out,
+int local_range(struct kv *base, struct str key, struct str end, int64_t revision, size_t limit, kv_range_fn *fn,
+                void *arg, int64_t *ret_revision, struct err *err);
+int local_history(struct kv *base, struct str key, struct str end, int64_t after, kv_event_fn *fn, void *arg,
                   struct err *err);
+int64_t local_revision(struct kv *base);
+int64_t local_compacted_revision(struct kv *base);
+void kv_pin(struct local *kv, struct pin *p, int64_t revision);
+void kv_unpin(struct local *kv, struct pin *p);
+int64_t kv_pinned_revision(struct local *kv, int64_t at_most);
+/* A version's value, opened; appended to out. 1 = not there. */
+int kv_read_version(struct local *kv, struct arena *a, struct str key, int64_t revision, struct version_head *ret_head,
+                    struct buf *out, struct err *err);
 
 /* committer.c */
+void local_txn(struct kv *base, const struct kv_txn *txn, kv_txn_done *done, void *arg);
+const char *local_trouble(struct kv *base);
 void *kv_committer_main(void *arg);
-void kv_submit(struct kv *kv, struct request *r);
-int kv_submit_wait(struct kv *kv, struct request *r, struct arena *a, struct kv_txn_result *ret, struct err *err);
+void kv_submit(struct local *kv, struct request *r);
+int kv_submit_wait(struct local *kv, struct request *r, struct err *err);
 
-void kv_set_trouble(struct kv *kv, const struct err *err); /* NULL: over */
-int kv_trouble_err(struct kv *kv, struct err *err);
+void kv_set_trouble(struct local *kv, const struct err *err); /* NULL: over */
+int kv_trouble_err(struct local *kv, struct err *err);
 
 /* lease.c: under lease_lock unless they say otherwise */
-struct lease *kv_lease_find(struct kv *kv, int64_t id);
-struct lease *kv_lease_add(struct kv *kv, int64_t id, int64_t ttl_ms, int64_t due_ms, bool kept);
-void kv_lease_drop(struct kv *kv, int64_t id);
-int kv_leases_load(struct kv *kv, struct err *err); /* takes the lock */
-void kv_leases_finish(struct kv *kv);
-int64_t kv_lease_new_id(struct kv *kv);             /* takes no lock: committer only */
+int local_lease_grant(struct kv *base, int64_t id, int64_t ttl_s, int64_t *ret_id, struct err *err); /* takes the lock */
+int local_lease_keep_alive(struct kv *base, int64_t id, struct err *err);                            /* takes the lock */
+int local_lease_revoke(struct kv *base, int64_t id, struct err *err);                                /* takes the lock */
+struct lease *kv_lease_find(struct local *kv, int64_t id);
+struct lease *kv_lease_add(struct local *kv, int64_t id, int64_t ttl_ms, int64_t due_ms, bool kept);
+void kv_lease_drop(struct local *kv, int64_t id);
+int kv_leases_load(struct local *kv, struct err *err); /* takes the lock */
+void kv_leases_finish(struct local *kv);
+int64_t kv_lease_new_id(struct local *kv);             /* takes no lock: committer only */
 /* Ends due leases; answers when to look again (monotonic ms). Takes the lock. */
-int64_t kv_leases_expire(struct kv *kv, int64_t now_ms);
+int64_t kv_leases_expire(struct local *kv, int64_t now_ms);
 struct str kv_lease_record(struct arena *a, int64_t ttl_ms, int64_t expiry_wall_ms, bool kept);
 
 /* compact.c */
+int local_compact(struct kv *base, int64_t revision, struct err *err);
+void local_compact_wait(struct kv *base);
 void *kv_keeper_main(void *arg);
-void kv_keeper_poke(struct kv *kv);
+void kv_keeper_poke(struct local *kv);
 
 #endif

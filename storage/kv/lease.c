@@ -13,13 +13,13 @@ static struct str id_key(const int64_t *id)
 
 /* ---- heap ---- */
 
-static void heap_place(struct kv *kv, size_t at, struct lease *l)
+static void heap_place(struct local *kv, size_t at, struct lease *l)
 {
     kv->lease_heap.items[at] = l;
     l->heap_at = at + 1;
 }
 
-static void heap_up(struct kv *kv, size_t at)
+static void heap_up(struct local *kv, size_t at)
 {
     struct lease *l = kv->lease_heap.items[at];
 
@@ -30,7 +30,7 @@ static void heap_up(struct kv *kv, size_t at)
     heap_place(kv, at, l);
 }
 
-static void heap_down(struct kv *kv, size_t at)
+static void heap_down(struct local *kv, size_t at)
 {
     struct lease *l = kv->lease_heap.items[at];
 
@@ -50,14 +50,14 @@ static void heap_down(struct kv *kv, size_t at)
     heap_place(kv, at, l);
 }
 
-static void heap_add(struct kv *kv, struct lease *l)
+static void heap_add(struct local *kv, struct lease *l)
 {
     vec_push(&kv->lease_heap, l);
     heap_place(kv, kv->lease_heap.len - 1, l);
     heap_up(kv, kv->lease_heap.len - 1);
 }
 
-static void heap_remove(struct kv *kv, struct lease *l)
+static void heap_remove(struct local *kv, struct lease *l)
 {
     if (!l->heap_at)
         return;
@@ -74,12 +74,12 @@ static void heap_remove(struct kv *kv, struct lease *l)
 
 /* ---- table ---- */
 
-struct lease *kv_lease_find(struct kv *kv, int64_t id)
+struct lease *kv_lease_find(struct local *kv, int64_t id)
 {
     return map_get(&kv->leases, id_key(&id));
 }
 
-struct lease *kv_lease_add(struct kv *kv, int64_t id, int64_t ttl_ms, int64_t due_ms, bool kept)
+struct lease *kv_lease_add(struct local *kv, int64_t id, int64_t ttl_ms, int64_t due_ms, bool kept)
 {
     struct lease *l = MEM_NEW(struct lease);
 
@@ -89,7 +89,7 @@ struct lease *kv_lease_add(struct kv *kv, int64_t id, int64_t ttl_ms, int64_t du
     return l;
 }
 
-void kv_lease_drop(struct kv *kv, int64_t id)
+void kv_lease_drop(struct local *kv, int64_t id)
 {
     struct lease *l = map_remove(&kv->leases, id_key(&id));
 
@@ -99,7 +99,7 @@ void kv_lease_drop(struct kv *kv, int64_t id)
     free(l);
 }
 
-void kv_leases_finish(struct kv *kv)
+void kv_leases_finish(struct local *kv)
 {
     for (struct map_iter it = {0}, *once = &it; once; once = NULL) {
         struct str key;
@@ -123,7 +123,7 @@ struct str kv_lease_record(struct arena *a, int64_t ttl_ms, int64_t expiry_wall_
     return (struct str){p, 17};
 }
 
-int kv_leases_load(struct kv *kv, struct err *err)
+int kv_leases_load(struct local *kv, struct err *err)
 {
     const struct kv_engine_ops *ops = kv->engine->ops;
     struct kv_cursor *c = ops->cursor_open(kv->engine, KV_SPACE_META);
@@ -149,7 +149,7 @@ int kv_leases_load(struct kv *kv, struct err *err)
     return rc < 0 ? rc : 0;
 }
 
-int64_t kv_lease_new_id(struct kv *kv)
+int64_t kv_lease_new_id(struct local *kv)
 {
     kv->lease_seed += 0x9e3779b97f4a7c15u; /* splitmix64 */
     uint64_t z = kv->lease_seed;
@@ -162,8 +162,10 @@ int64_t kv_lease_new_id(struct kv *kv)
 
 /* ---- calls ---- */
 
-int kv_lease_grant(struct kv *kv, int64_t id, int64_t ttl_s, int64_t *ret_id, struct err *err)
+int local_lease_grant(struct kv *base, int64_t id, int64_t ttl_s, int64_t *ret_id, struct err *err)
 {
+    struct local *kv = local_of(base);
+
     if (ttl_s <= 0 || ttl_s > 9000000000)
         return err_set(err, ERR_BAD_REQUEST, "too large lease TTL");
     pthread_mutex_lock(&kv->lease_lock);
@@ -181,14 +183,15 @@ int kv_lease_grant(struct kv *kv, int64_t id, int64_t ttl_s, int64_t *ret_id, st
     if (taken)
         return err_set(err, ERR_ALREADY_EXISTS, "lease already exists");
     struct request r = {.kind = REQUEST_GRANT, .leases = &id, .n_leases = 1, .ttl_s = ttl_s};
-    int rc = kv_submit_wait(kv, &r, NULL, NULL, err);
+    int rc = kv_submit_wait(kv, &r, err);
     if (rc == 0)
         *ret_id = id;
     return rc;
 }
 
-int kv_lease_keep_alive(struct kv *kv, int64_t id, struct err *err)
+int local_lease_keep_alive(struct kv *base, int64_t id, struct err *err)
 {
+    struct local *kv = local_of(base);
     bool first = false;
 
     pthread_mutex_lock(&kv->lease_lock);
@@ -206,11 +209,13 @@ int kv_lease_keep_alive(struct kv *kv, int64_t id, struct err *err)
     if (!first)
         return 0;
     struct request r = {.kind = REQUEST_KEPT, .leases = &id, .n_leases = 1};
-    return kv_submit_wait(kv, &r, NULL, NULL, err);
+    return kv_submit_wait(kv, &r, err);
 }
 
-int kv_lease_revoke(struct kv *kv, int64_t id, struct err *err)
+int local_lease_revoke(struct kv *base, int64_t id, struct err *err)
 {
+    struct local *kv = local_of(base);
+
     pthread_mutex_lock(&kv->lease_lock);
     struct lease *l = kv_lease_find(kv, id);
     bool found = l && !l->ending;
@@ -222,7 +227,7 @@ int kv_lease_revoke(struct kv *kv, int64_t id, struct err *err)
     if (!found)
         return 1;
     struct request r = {.kind = REQUEST_REVOKE, .leases = &id, .n_leases = 1};
-    int rc = kv_submit_wait(kv, &r, NULL, NULL, err);
+    int rc = kv_submit_wait(kv, &r, err);
     if (rc < 0) {
         pthread_mutex_lock(&kv->lease_lock);
         l = kv_lease_find(kv, id);
@@ -235,7 +240,7 @@ int kv_lease_revoke(struct kv *kv, int64_t id, struct err *err)
     return rc;
 }
 
-int64_t kv_leases_expire(struct kv *kv, int64_t now_ms)
+int64_t kv_leases_expire(struct local *kv, int64_t now_ms)
 {
     enum { AT_ONCE = 32 };
     int64_t ids[AT_ONCE], next_ms;
@@ -257,7 +262,7 @@ int64_t kv_leases_expire(struct kv *kv, int64_t now_ms)
         if (!n)
             break;
         struct request r = {.kind = REQUEST_REVOKE, .leases = ids, .n_leases = n};
-        if (kv_submit_wait(kv, &r, NULL, NULL, &err) == 0)
+        if (kv_submit_wait(kv, &r, &err) == 0)
             continue;
         pthread_mutex_lock(&kv->lease_lock);
         for (size_t i = 0; i < n; i++) {

@@ -2,7 +2,7 @@
  * compaction moves its mark first and then looks at the pins: so what a reader needs is never taken from under it. */
 #include "storage/kv/kv_internal.h"
 
-void kv_pin(struct kv *kv, struct pin *p, int64_t revision)
+void kv_pin(struct local *kv, struct pin *p, int64_t revision)
 {
     p->revision = revision;
     pthread_mutex_lock(&kv->pins_lock);
@@ -12,7 +12,7 @@ void kv_pin(struct kv *kv, struct pin *p, int64_t revision)
     pthread_mutex_unlock(&kv->pins_lock);
 }
 
-void kv_unpin(struct kv *kv, struct pin *p)
+void kv_unpin(struct local *kv, struct pin *p)
 {
     pthread_mutex_lock(&kv->pins_lock);
     p->prev->next = p->next;
@@ -20,7 +20,7 @@ void kv_unpin(struct kv *kv, struct pin *p)
     pthread_mutex_unlock(&kv->pins_lock);
 }
 
-int64_t kv_pinned_revision(struct kv *kv, int64_t at_most)
+int64_t kv_pinned_revision(struct local *kv, int64_t at_most)
 {
     pthread_mutex_lock(&kv->pins_lock);
     for (struct pin *p = kv->pins.next; p != &kv->pins; p = p->next)
@@ -30,33 +30,21 @@ int64_t kv_pinned_revision(struct kv *kv, int64_t at_most)
     return at_most;
 }
 
-int64_t kv_revision(struct kv *kv)
+int64_t local_revision(struct kv *base)
 {
+    struct local *kv = local_of(base);
+
     return atomic_load_explicit(&kv->revision, memory_order_acquire);
 }
 
-int64_t kv_compacted_revision(struct kv *kv)
+int64_t local_compacted_revision(struct kv *base)
 {
+    struct local *kv = local_of(base);
+
     return atomic_load(&kv->compacted);
 }
 
 /* ---- values ---- */
-
-int kv_open_value(struct kv *kv, struct str key, uint8_t transform, struct str payload, struct buf *out,
-                  struct err *err)
-{
-    if (!transform) {
-        buf_add_str(out, payload);
-        return 0;
-    }
-    const struct kv_transform *t = kv->transforms[transform];
-    if (!t)
-        return err_set(err, ERR_CORRUPT, "the value of key \"" STR_FMT "\" is sealed in an unknown way (%u)",
-                       STR_ARG(key), transform);
-    if (t->open(t->arg, key, payload, out, err) < 0)
-        return err_context(err, "key \"" STR_FMT "\"", STR_ARG(key));
-    return 0;
-}
 
 static int damaged(struct str key, int64_t revision, struct err *err)
 {
@@ -64,7 +52,7 @@ static int damaged(struct str key, int64_t revision, struct err *err)
                    (long long)revision);
 }
 
-int kv_read_version(struct kv *kv, struct arena *a, struct str key, int64_t revision, struct version_head *ret_head,
+int kv_read_version(struct local *kv, struct arena *a, struct str key, int64_t revision, struct version_head *ret_head,
                     struct buf *out, struct err *err)
 {
     struct kv_engine *e = kv->engine;
@@ -76,7 +64,7 @@ int kv_read_version(struct kv *kv, struct arena *a, struct str key, int64_t revi
         if (!record_parse_version(buf_str(&raw), ret_head, &payload))
             rc = damaged(key, revision, err);
         else
-            rc = kv_open_value(kv, key, ret_head->transform, payload, out, err);
+            rc = kv_open_value(&kv->kv, key, ret_head->transform, payload, out, err);
     }
     buf_free(&raw);
     return rc;
@@ -85,7 +73,7 @@ int kv_read_version(struct kv *kv, struct arena *a, struct str key, int64_t revi
 /* ---- ranges ---- */
 
 struct range_reader {
-    struct kv *kv;
+    struct local *kv;
     struct kv_cursor *cursor;
     int64_t revision;
     size_t limit, n;
@@ -107,7 +95,7 @@ static int emit(struct range_reader *r, struct str key, int64_t mod_revision, st
         return 0;
     if (head.transform) {
         r->value.len = 0;
-        int rc = kv_open_value(r->kv, key, head.transform, payload, &r->value, err);
+        int rc = kv_open_value(&r->kv->kv, key, head.transform, payload, &r->value, err);
         if (rc < 0)
             return rc;
         payload = buf_str(&r->value);
@@ -158,12 +146,13 @@ static int read_range(struct range_reader *r, struct str key, struct str end, st
     return rc < 0 ? rc : 0;
 }
 
-int kv_range(struct kv *kv, struct str key, struct str end, int64_t revision, size_t limit, kv_range_fn *fn, void *arg,
-             int64_t *ret_revision, struct err *err)
+int local_range(struct kv *base, struct str key, struct str end, int64_t revision, size_t limit, kv_range_fn *fn,
+                void *arg, int64_t *ret_revision, struct err *err)
 {
+    struct local *kv = local_of(base);
     struct range_reader r = {.kv = kv, .limit = limit, .fn = fn, .arg = arg};
     struct pin pin;
-    int64_t newest = kv_revision(kv);
+    int64_t newest = local_revision(&kv->kv);
     int rc;
 
     r.revision = revision ? revision : newest;
@@ -171,10 +160,10 @@ int kv_range(struct kv *kv, struct str key, struct str end, int64_t revision, si
         return err_set(err, ERR_TIMEOUT, "Too large resource version: %lld, current: %lld", (long long)revision,
                        (long long)newest);
     kv_pin(kv, &pin, r.revision);
-    if (r.revision < kv_compacted_revision(kv)) {
+    if (r.revision < local_compacted_revision(&kv->kv)) {
         kv_unpin(kv, &pin);
         return err_set(err, ERR_EXPIRED, "The provided resource version %lld is too old: history begins at %lld",
-                       (long long)r.revision, (long long)kv_compacted_revision(kv));
+                       (long long)r.revision, (long long)local_compacted_revision(&kv->kv));
     }
     r.cursor = kv->engine->ops->cursor_open(kv->engine, KV_SPACE_VERSIONS);
     rc = read_range(&r, key, end, err);
@@ -192,7 +181,7 @@ int kv_range(struct kv *kv, struct str key, struct str end, int64_t revision, si
 /* ---- history ---- */
 
 /* The pair as it stood at `revision`; its value is in `out`. */
-static int pair_at(struct kv *kv, struct arena *a, struct str key, int64_t revision, struct buf *out,
+static int pair_at(struct local *kv, struct arena *a, struct str key, int64_t revision, struct buf *out,
                    struct kv_pair *ret, struct err *err)
 {
     struct version_head head;
@@ -207,7 +196,7 @@ static int pair_at(struct kv *kv, struct arena *a, struct str key, int64_t revis
     return 0;
 }
 
-static int replay(struct kv *kv, struct arena *a, const struct log_entry *e, struct buf bufs[2], kv_event_fn *fn,
+static int replay(struct local *kv, struct arena *a, const struct log_entry *e, struct buf bufs[2], kv_event_fn *fn,
                   void *arg, struct err *err)
 {
     struct kv_event event = {.kind = e->kind, .pair = {.key = e->key, .mod_revision = e->revision}};
@@ -224,11 +213,13 @@ static int replay(struct kv *kv, struct arena *a, const struct log_entry *e, str
     return !fn(arg, &event);
 }
 
-int kv_history(struct kv *kv, struct str key, struct str end, int64_t after, kv_event_fn *fn, void *arg,
-               struct err *err)
+int local_history(struct kv *base, struct str key, struct str end, int64_t after, kv_event_fn *fn, void *arg,
+                  struct err *err)
 {
+    struct local *kv = local_of(base);
+
     const struct kv_engine_ops *ops = kv->engine->ops;
-    int64_t newest = kv_revision(kv);
+    int64_t newest = local_revision(&kv->kv);
     struct buf bufs[2] = {0};
     struct str log_key, log_value;
     struct log_entry entry;
@@ -236,10 +227,10 @@ int kv_history(struct kv *kv, struct str key, struct str end, int64_t after, kv_
     int rc = 0;
 
     kv_pin(kv, &pin, after);
-    if (after < kv_compacted_revision(kv)) {
+    if (after < local_compacted_revision(&kv->kv)) {
         kv_unpin(kv, &pin);
         return err_set(err, ERR_EXPIRED, "too old resource version: %lld (%lld)", (long long)after,
-                       (long long)kv_compacted_revision(kv));
+                       (long long)local_compacted_revision(&kv->kv));
     }
     struct arena *a = arena_create(0);
     struct kv_cursor *c = ops->cursor_open(kv->engine, KV_SPACE_LOG);
