@@ -7,7 +7,7 @@
 #include "controllers/runtime/controller.h"
 
 extern const struct controller daemonset_controller, deployment_controller, endpoints_controller, endpointslice_controller,
-    garbagecollector_controller, namespace_controller, nodeipam_controller, nodelifecycle_controller, podgc_controller,
+    garbagecollector_controller, job_controller, namespace_controller, nodeipam_controller, nodelifecycle_controller, podgc_controller,
     replicaset_controller, rootca_controller, serviceaccount_controller, tainteviction_controller;
 
 #endif

@@ -505,6 +505,59 @@ static void test_daemonset(void **state)
         delete_with("nodes", arena_printf(arena, "d%d", i).p, NULL);
 }
 
+/* What a node would report when the pods have ended; answers how many there were. */
+static size_t end_pods(const char *selector, const char *phase)
+{
+    size_t n = list("pods", selector), done = 0;
+    struct value **pods = got.list;
+    for (size_t i = 0; i < n; i++) {
+        if (!is(pods[i], "status.phase", "Pending") || value_path(pods[i], "metadata.deletionTimestamp"))
+            continue;
+        patch("pods", arena_str(arena, value_path_str(pods[i], "metadata.name")).p, "status",
+              arena_printf(arena, "{'status':{'phase':'%s'}}", phase).p);
+        done++;
+    }
+    return done;
+}
+
+#define JOB(name, more)                                                                                                \
+    "{'metadata':{'name':'" name "'},'spec':{" more "'template':{'metadata':{'labels':{'app':'" name                     \
+    "'}},'spec':{'restartPolicy':'Never','containers':[{'name':'c','image':'a:1'}]}}}}"
+
+static void test_job(void **state)
+{
+    (void)state;
+    create("jobs.batch", JOB("one", "'completions':3,'parallelism':2,"));
+    AWAIT(list("pods", "app=one") == 2);
+    AWAIT((end_pods("app=one", "Succeeded"), str_eqz(condition(get("jobs.batch", "one"), "Complete", "status"), "True")));
+    assert_int_equal(number(got.object, "status.succeeded"), 3);
+    assert_int_equal(number(got.object, "status.active"), 0);
+    expect_str(condition(got.object, "Complete", "message"), "Reached expected number of succeeded pods");
+    assert_int_equal(list("pods", "app=one"), 3);
+    delete_with("jobs.batch", "one", "Background");
+    AWAIT(list("pods", "app=one") == 0);
+
+    create("jobs.batch", JOB("bad", "'backoffLimit':0,"));
+    AWAIT((end_pods("app=bad", "Failed"), str_eqz(condition(get("jobs.batch", "bad"), "Failed", "status"), "True")));
+    expect_str(condition(got.object, "Failed", "reason"), "BackoffLimitExceeded");
+    delete_with("jobs.batch", "bad", "Background");
+    AWAIT(list("pods", "app=bad") == 0);
+
+    create("jobs.batch", JOB("many", "'completionMode':'Indexed','completions':3,'parallelism':3,"));
+    AWAIT((end_pods("app=many", "Succeeded"), str_eqz(condition(get("jobs.batch", "many"), "Complete", "status"), "True")));
+    expect_str(value_path_str(got.object, "status.completedIndexes"), "0-2");
+    delete_with("jobs.batch", "many", "Background");
+    AWAIT(list("pods", "app=many") == 0);
+
+    create("jobs.batch", JOB("later", "'suspend':true,"));
+    AWAIT(str_eqz(condition(get("jobs.batch", "later"), "Suspended", "status"), "True"));
+    assert_int_equal(list("pods", "app=later"), 0);
+    patch("jobs.batch", "later", NULL, "{'spec':{'suspend':false}}");
+    AWAIT(list("pods", "app=later") == 1);
+    delete_with("jobs.batch", "later", "Background");
+    AWAIT(list("pods", "app=later") == 0);
+}
+
 static void test_account(void **state)
 {
     (void)state;
@@ -520,7 +573,7 @@ int main(void)
         cmocka_unit_test(test_account),    cmocka_unit_test(test_node_ranges), cmocka_unit_test(test_deployment),
         cmocka_unit_test(test_foreground), cmocka_unit_test(test_orphan),      cmocka_unit_test(test_slices),
         cmocka_unit_test(test_namespace),  cmocka_unit_test(test_node_health),
-        cmocka_unit_test(test_daemonset),
+        cmocka_unit_test(test_daemonset),    cmocka_unit_test(test_job),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
