@@ -8,6 +8,7 @@
 
 extern const struct controller daemonset_controller, deployment_controller, endpoints_controller, endpointslice_controller,
     garbagecollector_controller, job_controller, namespace_controller, nodeipam_controller, nodelifecycle_controller, podgc_controller,
-    replicaset_controller, rootca_controller, serviceaccount_controller, tainteviction_controller;
+    replicaset_controller, rootca_controller, serviceaccount_controller, statefulset_controller,
+    tainteviction_controller;
 
 #endif

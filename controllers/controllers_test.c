@@ -558,6 +558,32 @@ static void test_job(void **state)
     AWAIT(list("pods", "app=later") == 0);
 }
 
+static void test_statefulset(void **state)
+{
+    (void)state;
+    create("statefulsets.apps", "{'metadata':{'name':'db'},'spec':{'serviceName':'db','replicas':3,'selector':{'matchLabels':{'app':'db'}},"
+                                "'template':{'metadata':{'labels':{'app':'db'}},'spec':{'terminationGracePeriodSeconds':0,"
+                                "'containers':[{'name':'c','image':'a:1'}]}}}}");
+    AWAIT(list("pods", "app=db") == 1);
+    tick(50);
+    assert_int_equal(list("pods", "app=db"), 1); /* the next when this one is ready */
+    AWAIT((make_ready("app=db"), number(get("statefulsets.apps", "db"), "status.readyReplicas") == 3));
+    expect_str(value_path_str(get("pods", "db-2"), "spec.hostname"), "db-2");
+    expect_str(value_path_str(got.object, "spec.subdomain"), "db");
+    struct str first = value_path_str(get("statefulsets.apps", "db"), "status.updateRevision");
+    patch("statefulsets.apps", "db", NULL, "{'spec':{'template':{'spec':{'containers':[{'name':'c','image':'a:2'}]}}}}");
+    AWAIT((make_ready("app=db"), number(get("statefulsets.apps", "db"), "status.updatedReplicas") == 3 &&
+                                     str_eq(value_path_str(got.object, "status.currentRevision"),
+                                            value_path_str(got.object, "status.updateRevision")) &&
+                                     !str_eq(value_path_str(got.object, "status.updateRevision"), first)));
+    expect_str(value_path_str(value_at(value_path(get("pods", "db-0"), "spec.containers"), 0), "image"), "a:2");
+    patch("statefulsets.apps", "db", NULL, "{'spec':{'replicas':1}}");
+    AWAIT((make_ready("app=db"), list("pods", "app=db") == 1));
+    assert_non_null(get("pods", "db-0"));
+    delete_with("statefulsets.apps", "db", "Background");
+    AWAIT(list("pods", "app=db") == 0);
+}
+
 static void test_account(void **state)
 {
     (void)state;
@@ -574,6 +600,7 @@ int main(void)
         cmocka_unit_test(test_foreground), cmocka_unit_test(test_orphan),      cmocka_unit_test(test_slices),
         cmocka_unit_test(test_namespace),  cmocka_unit_test(test_node_health),
         cmocka_unit_test(test_daemonset),    cmocka_unit_test(test_job),
+        cmocka_unit_test(test_statefulset),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
