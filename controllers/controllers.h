@@ -6,7 +6,7 @@
 
 #include "controllers/runtime/controller.h"
 
-extern const struct controller daemonset_controller, deployment_controller, endpoints_controller, endpointslice_controller,
+extern const struct controller cronjob_controller, daemonset_controller, deployment_controller, endpoints_controller, endpointslice_controller,
     garbagecollector_controller, job_controller, namespace_controller, nodeipam_controller, nodelifecycle_controller, podgc_controller,
     replicaset_controller, rootca_controller, serviceaccount_controller, statefulset_controller,
     tainteviction_controller;

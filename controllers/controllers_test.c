@@ -584,6 +584,20 @@ static void test_statefulset(void **state)
     AWAIT(list("pods", "app=db") == 0);
 }
 
+static void test_cronjob(void **state)
+{
+    (void)state;
+    create("cronjobs.batch", "{'metadata':{'name':'tick'},'spec':{'schedule':'@every 1s','successfulJobsHistoryLimit':0,'jobTemplate':"
+                             "{'metadata':{'labels':{'app':'tick'}},'spec':{'template':{'metadata':{'labels':{'app':'tick'}},'spec':"
+                             "{'restartPolicy':'Never','containers':[{'name':'c','image':'a:1'}]}}}}}}");
+    AWAIT(list("jobs.batch", "app=tick") == 1 && value_len(value_path(get("cronjobs.batch", "tick"), "status.active")) == 1);
+    patch("cronjobs.batch", "tick", NULL, "{'spec':{'suspend':true}}");
+    AWAIT((end_pods("app=tick", "Succeeded"), list("jobs.batch", "app=tick") == 0));
+    AWAIT(value_len(value_path(get("cronjobs.batch", "tick"), "status.active")) == 0);
+    assert_true(value_path_str(got.object, "status.lastSuccessfulTime").len > 0);
+    delete_with("cronjobs.batch", "tick", "Background");
+}
+
 static void test_account(void **state)
 {
     (void)state;
@@ -600,7 +614,7 @@ int main(void)
         cmocka_unit_test(test_foreground), cmocka_unit_test(test_orphan),      cmocka_unit_test(test_slices),
         cmocka_unit_test(test_namespace),  cmocka_unit_test(test_node_health),
         cmocka_unit_test(test_daemonset),    cmocka_unit_test(test_job),
-        cmocka_unit_test(test_statefulset),
+        cmocka_unit_test(test_statefulset),  cmocka_unit_test(test_cronjob),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
