@@ -91,8 +91,11 @@ static struct client_call call_of(enum verb verb, const char *resource, const ch
         group = str_sub(plain, dot + 1, plain.len);
         plain = head;
     }
-    struct client_call c = {.verb = verb, .resource = resource_find(group, plain), .name = str_from(name),
-                            .grace_period_s = -1, .patch_type = PATCH_TYPE_MERGE};
+    struct client_call c = {.verb = verb,
+                            .resource = resource_find(group, plain),
+                            .name = str_from(name),
+                            .grace_period_s = -1,
+                            .patch_type = PATCH_TYPE_MERGE};
     assert_non_null(c.resource);
     if (c.resource->namespaced)
         c.namespace_ = STR("default");
@@ -166,14 +169,14 @@ static void tick(int64_t ms)
     timer_stop(&t);
 }
 
-#define AWAIT(condition)                                                                                               \
-    do {                                                                                                               \
-        int64_t until_ms_ = clock_mono_ms() + PATIENCE_MS;                                                             \
-        while (!(condition)) {                                                                                         \
-            if (clock_mono_ms() > until_ms_)                                                                           \
-                fail_msg("never came true: %s", #condition);                                                           \
-            tick(5);                                                                                                   \
-        }                                                                                                              \
+#define AWAIT(condition)                                     \
+    do {                                                     \
+        int64_t until_ms_ = clock_mono_ms() + PATIENCE_MS;   \
+        while (!(condition)) {                               \
+            if (clock_mono_ms() > until_ms_)                 \
+                fail_msg("never came true: %s", #condition); \
+            tick(5);                                         \
+        }                                                    \
     } while (0)
 
 /* ---- life ---- */
@@ -186,8 +189,12 @@ static int setup(void **state)
     struct err err = ERR_INIT;
     memcpy(dir + sizeof dir - 7, "XXXXXX", 6);
     assert_non_null(mkdtemp(dir));
-    struct api_server_options opt = {.data_dir = dir, .listen = "127.0.0.1:0", .store = "memory",
-                                     .service_cidr = "10.96.0.0/16", .pod_cidr = "10.244.0.0/16", .n_loops = 1};
+    struct api_server_options opt = {.data_dir = dir,
+                                     .listen = "127.0.0.1:0",
+                                     .store = "memory",
+                                     .service_cidr = "10.96.0.0/16",
+                                     .pod_cidr = "10.244.0.0/16",
+                                     .n_loops = 1};
     if (api_server_start(&opt, &server, &err) < 0)
         fail_msg("%s", err.message);
     arena = arena_create(0);
@@ -251,10 +258,11 @@ static size_t make_ready(const char *selector)
             continue;
         static int last;
         char body[400];
-        snprintf(body, sizeof body,
-                 "{'status':{'phase':'Running','podIP':'10.0.%d.%d','podIPs':[{'ip':'10.0.%d.%d'}],'conditions':[{'type':"
-                 "'Ready','status':'True','lastTransitionTime':'" NOW "'}]}}",
-                 last / 250, last % 250 + 1, last / 250, last % 250 + 1);
+        snprintf(
+            body, sizeof body,
+            "{'status':{'phase':'Running','podIP':'10.0.%d.%d','podIPs':[{'ip':'10.0.%d.%d'}],'conditions':[{'type':"
+            "'Ready','status':'True','lastTransitionTime':'" NOW "'}]}}",
+            last / 250, last % 250 + 1, last / 250, last % 250 + 1);
         last++;
         patch("pods", arena_str(arena, value_path_str(pods[i], "metadata.name")).p, "status", body);
         done++;
@@ -274,9 +282,10 @@ static bool rolled_out(const char *name, const char *selector)
            str_eqz(condition(d, "Progressing", "reason"), "NewReplicaSetAvailable");
 }
 
-#define DEPLOYMENT(name, replicas, image)                                                                              \
-    "{'metadata':{'name':'" name "'},'spec':{'replicas':" replicas ",'selector':{'matchLabels':{'app':'" name           \
-    "'}},'template':{'metadata':{'labels':{'app':'" name "'}},'spec':{'containers':[{'name':'c','image':'" image "'}]}}}}"
+#define DEPLOYMENT(name, replicas, image)                                                                        \
+    "{'metadata':{'name':'" name "'},'spec':{'replicas':" replicas ",'selector':{'matchLabels':{'app':'" name    \
+    "'}},'template':{'metadata':{'labels':{'app':'" name "'}},'spec':{'containers':[{'name':'c','image':'" image \
+    "'}]}}}}"
 
 static struct value *set_of_revision(const char *selector, const char *revision)
 {
@@ -302,7 +311,8 @@ static void test_deployment(void **state)
     expect_str(condition(d, "Available", "message"), "Deployment has minimum availability.");
     expect_str(condition(d, "Progressing", "message"),
                arena_printf(arena, "ReplicaSet \"" STR_FMT "\" has successfully progressed.",
-                            STR_ARG(value_path_str(rs, "metadata.name"))).p);
+                            STR_ARG(value_path_str(rs, "metadata.name")))
+                   .p);
     assert_int_equal(number(rs, "status.readyReplicas"), 3);
 
     patch("deployments.apps", "web", NULL, "{'spec':{'replicas':5}}");
@@ -313,14 +323,16 @@ static void test_deployment(void **state)
     AWAIT(rolled_out("web", "app=web"));
 
     /* a new template rolls; the old set stays at zero */
-    patch("deployments.apps", "web", NULL, "{'spec':{'template':{'spec':{'containers':[{'name':'c','image':'a:2'}]}}}}");
+    patch("deployments.apps", "web", NULL,
+          "{'spec':{'template':{'spec':{'containers':[{'name':'c','image':'a:2'}]}}}}");
     AWAIT(set_of_revision("app=web", "2"));
     AWAIT(rolled_out("web", "app=web"));
     AWAIT(number(set_of_revision("app=web", "1"), "status.replicas") == 0);
     assert_int_equal(number(set_of_revision("app=web", "1"), "spec.replicas"), 0);
 
     /* back to the first: its set becomes the newest revision */
-    patch("deployments.apps", "web", NULL, "{'spec':{'template':{'spec':{'containers':[{'name':'c','image':'a:1'}]}}}}");
+    patch("deployments.apps", "web", NULL,
+          "{'spec':{'template':{'spec':{'containers':[{'name':'c','image':'a:1'}]}}}}");
     AWAIT(set_of_revision("app=web", "3"));
     AWAIT(rolled_out("web", "app=web"));
     assert_null(set_of_revision("app=web", "1"));
@@ -399,7 +411,8 @@ static void test_node_ranges(void **state)
     (void)state;
     create("nodes", "{'metadata':{'name':'n1'}}");
     create("nodes", "{'metadata':{'name':'n2'}}");
-    AWAIT(value_path_str(get("nodes", "n1"), "spec.podCIDR").len && value_path_str(get("nodes", "n2"), "spec.podCIDR").len);
+    AWAIT(value_path_str(get("nodes", "n1"), "spec.podCIDR").len &&
+          value_path_str(get("nodes", "n2"), "spec.podCIDR").len);
     expect_str(value_path_str(get("nodes", "n1"), "spec.podCIDR"), "10.244.0.0/24");
     expect_str(value_path_str(get("nodes", "n2"), "spec.podCIDR"), "10.244.1.0/24");
     expect_str(value_str(value_at(value_path(got.object, "spec.podCIDRs"), 0)), "10.244.1.0/24");
@@ -414,7 +427,8 @@ static void test_node_ranges(void **state)
 static void test_slices(void **state)
 {
     (void)state;
-    create("services", "{'metadata':{'name':'s'},'spec':{'selector':{'app':'back'},'ports':[{'port':80,'targetPort':8080}]}}");
+    create("services",
+           "{'metadata':{'name':'s'},'spec':{'selector':{'app':'back'},'ports':[{'port':80,'targetPort':8080}]}}");
     create("deployments.apps", DEPLOYMENT("back", "2", "a:1"));
     AWAIT(rolled_out("back", "app=back"));
     AWAIT(list("endpointslices.discovery.k8s.io", "kubernetes.io/service-name=s") == 1 &&
@@ -422,7 +436,8 @@ static void test_slices(void **state)
     struct value *slice = got.list[0];
     assert_int_equal(number(value_at(value_path(slice, "ports"), 0), "port"), 8080);
     AWAIT(value_len(value_path(value_at(value_path(get("endpoints", "s"), "subsets"), 0), "addresses")) == 2);
-    assert_int_equal(number(value_at(value_path(value_at(value_path(got.object, "subsets"), 0), "ports"), 0), "port"), 8080);
+    assert_int_equal(number(value_at(value_path(value_at(value_path(got.object, "subsets"), 0), "ports"), 0), "port"),
+                     8080);
     expect_str(value_str(value_getz(value_path(got.object, "metadata.labels"), "endpoints.kubernetes.io/managed-by")),
                "endpoint-controller");
     delete_with("deployments.apps", "back", "Background");
@@ -444,8 +459,9 @@ static struct value *taint_of(struct value *node, const char *key, const char *e
     return NULL;
 }
 
-#define NODE_READY(ready)                                                                                              \
-    "{'status':{'conditions':[{'type':'Ready','status':'" ready "','reason':'x','message':'y','lastHeartbeatTime':'2026-" \
+#define NODE_READY(ready)                                       \
+    "{'status':{'conditions':[{'type':'Ready','status':'" ready \
+    "','reason':'x','message':'y','lastHeartbeatTime':'2026-"   \
     "01-01T00:00:00Z','lastTransitionTime':'2026-01-01T00:00:00Z'}]}}"
 
 static void test_node_health(void **state)
@@ -453,17 +469,21 @@ static void test_node_health(void **state)
     (void)state;
     create("nodes", "{'metadata':{'name':'sick'}}");
     patch("nodes", "sick", "status", NODE_READY("True"));
-    create("pods", "{'metadata':{'name':'p','labels':{'on':'sick'}},'spec':{'nodeName':'sick','containers':[{'name':'c','image':'i'}]}}");
-    create("pods", "{'metadata':{'name':'q','labels':{'on':'sick'}},'spec':{'nodeName':'sick','terminationGracePeriodSeconds':0,"
-                   "'tolerations':[{'key':'node.kubernetes.io/not-ready','operator':'Exists','effect':'NoExecute',"
-                   "'tolerationSeconds':0}],'containers':[{'name':'c','image':'i'}]}}");
+    create("pods", "{'metadata':{'name':'p','labels':{'on':'sick'}},'spec':{'nodeName':'sick','containers':[{'name':'c'"
+                   ",'image':'i'}]}}");
+    create(
+        "pods",
+        "{'metadata':{'name':'q','labels':{'on':'sick'}},'spec':{'nodeName':'sick','terminationGracePeriodSeconds':0,"
+        "'tolerations':[{'key':'node.kubernetes.io/not-ready','operator':'Exists','effect':'NoExecute',"
+        "'tolerationSeconds':0}],'containers':[{'name':'c','image':'i'}]}}");
     make_ready("on=sick");
     patch("nodes", "sick", "status", NODE_READY("False"));
     AWAIT(taint_of(get("nodes", "sick"), "node.kubernetes.io/not-ready", "NoExecute"));
     assert_non_null(taint_of(get("nodes", "sick"), "node.kubernetes.io/not-ready", "NoSchedule"));
     AWAIT(str_eqz(condition(get("pods", "p"), "Ready", "status"), "False"));
     AWAIT(!get("pods", "q"));
-    assert_false(value_path(get("pods", "p"), "metadata.deletionTimestamp") != NULL); /* tolerates it for five minutes */
+    assert_false(value_path(get("pods", "p"), "metadata.deletionTimestamp") !=
+                 NULL); /* tolerates it for five minutes */
     patch("nodes", "sick", "status", NODE_READY("True"));
     AWAIT(value_len(value_path(get("nodes", "sick"), "spec.taints")) == 0);
     patch("nodes", "sick", NULL, "{'spec':{'taints':[{'key':'out','effect':'NoExecute'}]}}");
@@ -483,8 +503,10 @@ static void test_daemonset(void **state)
     create("nodes", "{'metadata':{'name':'d3'}}");
     for (int i = 1; i <= 3; i++)
         patch("nodes", arena_printf(arena, "d%d", i).p, "status", NODE_READY("True"));
-    create("daemonsets.apps", "{'metadata':{'name':'ds'},'spec':{'selector':{'matchLabels':{'app':'ds'}},'template':{'metadata':"
-                              "{'labels':{'app':'ds'}},'spec':{'nodeSelector':{'disk':'fast'},'containers':[{'name':'c','image':'a:1'}]}}}}");
+    create(
+        "daemonsets.apps",
+        "{'metadata':{'name':'ds'},'spec':{'selector':{'matchLabels':{'app':'ds'}},'template':{'metadata':"
+        "{'labels':{'app':'ds'}},'spec':{'nodeSelector':{'disk':'fast'},'containers':[{'name':'c','image':'a:1'}]}}}}");
     AWAIT(list("pods", "app=ds") == 2);
     AWAIT((make_ready("app=ds"), number(get("daemonsets.apps", "ds"), "status.numberAvailable") == 2));
     assert_int_equal(number(got.object, "status.desiredNumberScheduled"), 2);
@@ -492,9 +514,10 @@ static void test_daemonset(void **state)
     patch("nodes", "d3", NULL, "{'metadata':{'labels':{'disk':'fast'}}}");
     AWAIT((make_ready("app=ds"), number(get("daemonsets.apps", "ds"), "status.numberAvailable") == 3));
     patch("daemonsets.apps", "ds", NULL, "{'spec':{'template':{'spec':{'containers':[{'name':'c','image':'a:2'}]}}}}");
-    AWAIT((make_ready("app=ds"), number(get("daemonsets.apps", "ds"), "status.updatedNumberScheduled") == 3 &&
-                                     number(got.object, "status.numberAvailable") == 3 &&
-                                     number(got.object, "status.observedGeneration") == number(got.object, "metadata.generation")));
+    AWAIT((make_ready("app=ds"),
+           number(get("daemonsets.apps", "ds"), "status.updatedNumberScheduled") == 3 &&
+               number(got.object, "status.numberAvailable") == 3 &&
+               number(got.object, "status.observedGeneration") == number(got.object, "metadata.generation")));
     assert_int_equal(list("controllerrevisions.apps", "app=ds"), 2);
     patch("nodes", "d3", NULL, "{'metadata':{'labels':{'disk':null}}}");
     AWAIT(list("pods", "app=ds") == 2);
@@ -520,8 +543,8 @@ static size_t end_pods(const char *selector, const char *phase)
     return done;
 }
 
-#define JOB(name, more)                                                                                                \
-    "{'metadata':{'name':'" name "'},'spec':{" more "'template':{'metadata':{'labels':{'app':'" name                     \
+#define JOB(name, more)                                                                              \
+    "{'metadata':{'name':'" name "'},'spec':{" more "'template':{'metadata':{'labels':{'app':'" name \
     "'}},'spec':{'restartPolicy':'Never','containers':[{'name':'c','image':'a:1'}]}}}}"
 
 static void test_job(void **state)
@@ -529,7 +552,8 @@ static void test_job(void **state)
     (void)state;
     create("jobs.batch", JOB("one", "'completions':3,'parallelism':2,"));
     AWAIT(list("pods", "app=one") == 2);
-    AWAIT((end_pods("app=one", "Succeeded"), str_eqz(condition(get("jobs.batch", "one"), "Complete", "status"), "True")));
+    AWAIT(
+        (end_pods("app=one", "Succeeded"), str_eqz(condition(get("jobs.batch", "one"), "Complete", "status"), "True")));
     assert_int_equal(number(got.object, "status.succeeded"), 3);
     assert_int_equal(number(got.object, "status.active"), 0);
     expect_str(condition(got.object, "Complete", "message"), "Reached expected number of succeeded pods");
@@ -544,7 +568,8 @@ static void test_job(void **state)
     AWAIT(list("pods", "app=bad") == 0);
 
     create("jobs.batch", JOB("many", "'completionMode':'Indexed','completions':3,'parallelism':3,"));
-    AWAIT((end_pods("app=many", "Succeeded"), str_eqz(condition(get("jobs.batch", "many"), "Complete", "status"), "True")));
+    AWAIT((end_pods("app=many", "Succeeded"),
+           str_eqz(condition(get("jobs.batch", "many"), "Complete", "status"), "True")));
     expect_str(value_path_str(got.object, "status.completedIndexes"), "0-2");
     delete_with("jobs.batch", "many", "Background");
     AWAIT(list("pods", "app=many") == 0);
@@ -561,9 +586,10 @@ static void test_job(void **state)
 static void test_statefulset(void **state)
 {
     (void)state;
-    create("statefulsets.apps", "{'metadata':{'name':'db'},'spec':{'serviceName':'db','replicas':3,'selector':{'matchLabels':{'app':'db'}},"
-                                "'template':{'metadata':{'labels':{'app':'db'}},'spec':{'terminationGracePeriodSeconds':0,"
-                                "'containers':[{'name':'c','image':'a:1'}]}}}}");
+    create("statefulsets.apps",
+           "{'metadata':{'name':'db'},'spec':{'serviceName':'db','replicas':3,'selector':{'matchLabels':{'app':'db'}},"
+           "'template':{'metadata':{'labels':{'app':'db'}},'spec':{'terminationGracePeriodSeconds':0,"
+           "'containers':[{'name':'c','image':'a:1'}]}}}}");
     AWAIT(list("pods", "app=db") == 1);
     tick(50);
     assert_int_equal(list("pods", "app=db"), 1); /* the next when this one is ready */
@@ -571,7 +597,8 @@ static void test_statefulset(void **state)
     expect_str(value_path_str(get("pods", "db-2"), "spec.hostname"), "db-2");
     expect_str(value_path_str(got.object, "spec.subdomain"), "db");
     struct str first = value_path_str(get("statefulsets.apps", "db"), "status.updateRevision");
-    patch("statefulsets.apps", "db", NULL, "{'spec':{'template':{'spec':{'containers':[{'name':'c','image':'a:2'}]}}}}");
+    patch("statefulsets.apps", "db", NULL,
+          "{'spec':{'template':{'spec':{'containers':[{'name':'c','image':'a:2'}]}}}}");
     AWAIT((make_ready("app=db"), number(get("statefulsets.apps", "db"), "status.updatedReplicas") == 3 &&
                                      str_eq(value_path_str(got.object, "status.currentRevision"),
                                             value_path_str(got.object, "status.updateRevision")) &&
@@ -587,10 +614,12 @@ static void test_statefulset(void **state)
 static void test_cronjob(void **state)
 {
     (void)state;
-    create("cronjobs.batch", "{'metadata':{'name':'tick'},'spec':{'schedule':'@every 1s','successfulJobsHistoryLimit':0,'jobTemplate':"
-                             "{'metadata':{'labels':{'app':'tick'}},'spec':{'template':{'metadata':{'labels':{'app':'tick'}},'spec':"
-                             "{'restartPolicy':'Never','containers':[{'name':'c','image':'a:1'}]}}}}}}");
-    AWAIT(list("jobs.batch", "app=tick") == 1 && value_len(value_path(get("cronjobs.batch", "tick"), "status.active")) == 1);
+    create("cronjobs.batch",
+           "{'metadata':{'name':'tick'},'spec':{'schedule':'@every 1s','successfulJobsHistoryLimit':0,'jobTemplate':"
+           "{'metadata':{'labels':{'app':'tick'}},'spec':{'template':{'metadata':{'labels':{'app':'tick'}},'spec':"
+           "{'restartPolicy':'Never','containers':[{'name':'c','image':'a:1'}]}}}}}}");
+    AWAIT(list("jobs.batch", "app=tick") == 1 &&
+          value_len(value_path(get("cronjobs.batch", "tick"), "status.active")) == 1);
     patch("cronjobs.batch", "tick", NULL, "{'spec':{'suspend':true}}");
     AWAIT((end_pods("app=tick", "Succeeded"), list("jobs.batch", "app=tick") == 0));
     AWAIT(value_len(value_path(get("cronjobs.batch", "tick"), "status.active")) == 0);
@@ -604,7 +633,8 @@ static void test_account(void **state)
     delete_with("serviceaccounts", "default", NULL);
     AWAIT(get("serviceaccounts", "default"));
     patch("configmaps", "kube-root-ca.crt", NULL, "{'data':{'ca.crt':'x'}}");
-    AWAIT(str_eqz(value_str(value_getz(value_path(get("configmaps", "kube-root-ca.crt"), "data"), "ca.crt")), server->ca_pem));
+    AWAIT(str_eqz(value_str(value_getz(value_path(get("configmaps", "kube-root-ca.crt"), "data"), "ca.crt")),
+                  server->ca_pem));
 }
 
 int main(void)
@@ -612,9 +642,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_account),    cmocka_unit_test(test_node_ranges), cmocka_unit_test(test_deployment),
         cmocka_unit_test(test_foreground), cmocka_unit_test(test_orphan),      cmocka_unit_test(test_slices),
-        cmocka_unit_test(test_namespace),  cmocka_unit_test(test_node_health),
-        cmocka_unit_test(test_daemonset),    cmocka_unit_test(test_job),
-        cmocka_unit_test(test_statefulset),  cmocka_unit_test(test_cronjob),
+        cmocka_unit_test(test_namespace),  cmocka_unit_test(test_node_health), cmocka_unit_test(test_daemonset),
+        cmocka_unit_test(test_job),        cmocka_unit_test(test_statefulset), cmocka_unit_test(test_cronjob),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -74,8 +74,8 @@ static void note_ends(struct cron *c)
         for (size_t k = 0; k < value_len(before); k++)
             was_active = was_active || str_eq(value_path_str(value_at(before, k), "uid"), job->object->uid);
         if (job->ended && was_active)
-            outcome_event(c->out, c->object, "Normal", "SawCompletedJob", "Saw completed job: " STR_FMT ", condition: %s",
-                          STR_ARG(job->object->name), job->ended);
+            outcome_event(c->out, c->object, "Normal", "SawCompletedJob",
+                          "Saw completed job: " STR_FMT ", condition: %s", STR_ARG(job->object->name), job->ended);
         if (job->ended && strcmp(job->ended, "Complete") == 0 && job->view->status->completion_time > last_us)
             last_us = job->view->status->completion_time;
         if (job->ended)
@@ -128,8 +128,9 @@ static int64_t due_s(struct cron *c, const struct schedule *schedule, int64_t no
     for (int64_t at = schedule_next(schedule, from_s); at && at <= now_s; at = schedule_next(schedule, at)) {
         due = at;
         if (++missed == MISSED_MAX + 1) {
-            outcome_event(c->out, c->object, "Warning", "TooManyMissedTimes",
-                          "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew");
+            outcome_event(
+                c->out, c->object, "Warning", "TooManyMissedTimes",
+                "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew");
             from_s = now_s - 86400 > at ? now_s - 86400 : at; /* what is long past is not counted out */
             at = from_s;
         }
@@ -195,7 +196,8 @@ static void follow_schedule(struct cron *c, int64_t now_ms)
     start_job(c, due);
 }
 
-static void reconcile(const struct view *v, struct key key, int64_t now_ms, const struct facts *facts, struct outcome *out)
+static void reconcile(const struct view *v, struct key key, int64_t now_ms, const struct facts *facts,
+                      struct outcome *out)
 {
     (void)facts;
     const struct object *o = view_find(v, WATCH_CRONJOBS, key.namespace_, key.name);

@@ -4,7 +4,8 @@
 
 #define SEARCH_DAYS (5 * 366)
 
-static const char *const months[] = {"", "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec", NULL};
+static const char *const months[] = {"",    "jan", "feb", "mar", "apr", "may", "jun",
+                                     "jul", "aug", "sep", "oct", "nov", "dec", NULL};
 static const char *const weekdays[] = {"sun", "mon", "tue", "wed", "thu", "fri", "sat", NULL};
 
 static bool parse_number(struct str text, const char *const *names, int64_t *ret)

@@ -8,8 +8,8 @@
 
 struct schedule {
     uint64_t minutes, hours, days, months, weekdays; /* bit n: n is meant */
-    bool any_day, any_weekday; /* '*': else a day is meant when either field means it */
-    int64_t every_s;           /* "@every 1h30m" in seconds, 0 = the fields */
+    bool any_day, any_weekday;                       /* '*': else a day is meant when either field means it */
+    int64_t every_s;                                 /* "@every 1h30m" in seconds, 0 = the fields */
 };
 
 bool schedule_parse(struct str text, struct schedule *ret);

@@ -35,8 +35,9 @@ static void keys_of_node(const struct view *v, const struct object *old, const s
 {
     struct arena *a = arena_create(0);
     const struct object **sets;
-    bool same = old && now && same_labels(old, now) &&
-                value_semantic_equal(value_path(object_value(a, old), "spec"), value_path(object_value(a, now), "spec"));
+    bool same =
+        old && now && same_labels(old, now) &&
+        value_semantic_equal(value_path(object_value(a, old), "spec"), value_path(object_value(a, now), "spec"));
     size_t n = same ? 0 : view_list(v, a, WATCH_SETS, STR(""), &sets);
     for (size_t i = 0; i < n; i++)
         add(arg, sets[i]->namespace_, sets[i]->name);
@@ -51,9 +52,12 @@ static void add_tolerations(struct arena *a, struct value *spec)
         const char *key, *effect;
         bool host_network;
     } all[] = {
-        {"node.kubernetes.io/not-ready", "NoExecute"},      {"node.kubernetes.io/unreachable", "NoExecute"},
-        {"node.kubernetes.io/disk-pressure", "NoSchedule"}, {"node.kubernetes.io/memory-pressure", "NoSchedule"},
-        {"node.kubernetes.io/pid-pressure", "NoSchedule"},  {"node.kubernetes.io/unschedulable", "NoSchedule"},
+        {"node.kubernetes.io/not-ready", "NoExecute"},
+        {"node.kubernetes.io/unreachable", "NoExecute"},
+        {"node.kubernetes.io/disk-pressure", "NoSchedule"},
+        {"node.kubernetes.io/memory-pressure", "NoSchedule"},
+        {"node.kubernetes.io/pid-pressure", "NoSchedule"},
+        {"node.kubernetes.io/unschedulable", "NoSchedule"},
         {"node.kubernetes.io/network-unavailable", "NoSchedule", true},
     };
     struct value *list = value_ensure_list(a, spec, "tolerations");
@@ -113,7 +117,9 @@ static struct str node_of(const struct pod_state *p)
         return p->pod->spec->node_name;
     const struct core_v1_affinity *affinity = p->pod->spec->affinity;
     const struct core_v1_node_selector *required =
-        affinity && affinity->node_affinity ? affinity->node_affinity->required_during_scheduling_ignored_during_execution : NULL;
+        affinity && affinity->node_affinity
+            ? affinity->node_affinity->required_during_scheduling_ignored_during_execution
+            : NULL;
     if (!required || !required->node_selector_terms.len || !required->node_selector_terms.items[0].match_fields.len ||
         !required->node_selector_terms.items[0].match_fields.items[0].values.len)
         return STR("");
@@ -125,8 +131,9 @@ static void create_pod(struct daemon *d, struct str node)
     struct arena *a = d->out->arena;
     if (d->n_written++ >= BURST)
         return;
-    struct value *pod = pod_from_template(a, value_copy(a, d->template), d->object,
-                                          arena_printf(a, STR_FMT "-", STR_ARG(d->object->name)), d->random, d->n_written);
+    struct value *pod =
+        pod_from_template(a, value_copy(a, d->template), d->object,
+                          arena_printf(a, STR_FMT "-", STR_ARG(d->object->name)), d->random, d->n_written);
     struct value *labels = value_ensure_map(a, value_getz(pod, "metadata"), "labels");
     value_setz(a, labels, HASH_LABEL, value_string(a, d->history.hash));
     pin(a, value_getz(pod, "spec"), node);
@@ -141,8 +148,9 @@ static void delete_pod(struct daemon *d, struct pod_state *p)
     if (p->object->deletion_s || d->n_written++ >= BURST)
         return;
     struct write *w = outcome_delete(d->out, p->object);
-    w->on_success = (struct reconcile_event){d->object, "Normal", "SuccessfulDelete",
-                                             arena_printf(d->out->arena, "Deleted pod: " STR_FMT, STR_ARG(p->object->name))};
+    w->on_success =
+        (struct reconcile_event){d->object, "Normal", "SuccessfulDelete",
+                                 arena_printf(d->out->arena, "Deleted pod: " STR_FMT, STR_ARG(p->object->name))};
     w->on_failure = (struct reconcile_event){d->object, "Warning", "FailedDelete", STR("Error deleting: ")};
 }
 
@@ -247,8 +255,9 @@ static void write_status(struct daemon *d)
     const struct apps_v1_daemon_set_status *s = d->set->status;
     int64_t missing = d->desired - d->available;
     if (s->observed_generation >= d->object->generation && s->desired_number_scheduled == d->desired &&
-        s->current_number_scheduled == d->current && s->number_misscheduled == d->misscheduled && s->number_ready == d->ready &&
-        s->updated_number_scheduled == d->updated && s->number_available == d->available && s->number_unavailable == missing)
+        s->current_number_scheduled == d->current && s->number_misscheduled == d->misscheduled &&
+        s->number_ready == d->ready && s->updated_number_scheduled == d->updated &&
+        s->number_available == d->available && s->number_unavailable == missing)
         return;
     struct arena *a = d->out->arena;
     struct value *patch = value_map(a), *status = value_ensure_map(a, patch, "status");
@@ -283,7 +292,8 @@ static const struct core_v1_pod_spec *spec_view(struct arena *a, struct value *t
     return p->spec;
 }
 
-static void reconcile(const struct view *v, struct key key, int64_t now_ms, const struct facts *facts, struct outcome *out)
+static void reconcile(const struct view *v, struct key key, int64_t now_ms, const struct facts *facts,
+                      struct outcome *out)
 {
     struct arena *a = out->arena;
     const struct object *o = view_find(v, WATCH_SETS, key.namespace_, key.name), **nodes;

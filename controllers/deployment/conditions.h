@@ -1,5 +1,5 @@
-/* conditions: the list under status.conditions as upstream's Deployment controller edits it: a condition that changes moves
- * to the end, one that stays as it is stays where it is.
+/* conditions: the list under status.conditions as upstream's Deployment controller edits it: a condition that changes
+ * moves to the end, one that stays as it is stays where it is.
  */
 #ifndef SKIFF_CONTROLLERS_DEPLOYMENT_CONDITIONS_H
 #define SKIFF_CONTROLLERS_DEPLOYMENT_CONDITIONS_H

@@ -1,4 +1,5 @@
-/* Deployment: keeps one ReplicaSet per template, moves pods from the old ones to the current one, and says how far it is. */
+/* Deployment: keeps one ReplicaSet per template, moves pods from the old ones to the current one, and says how far it
+ * is. */
 #include "controllers/controllers.h"
 #include "controllers/deployment/revisions.h"
 #include "controllers/deployment/status.h"
@@ -30,7 +31,8 @@ static void keys_of_pod(const struct view *v, const struct object *old, const st
 /* Its labels say that it is somebody else's now. */
 static void release_set(const struct object *set, const struct object *o, struct outcome *out)
 {
-    struct value *patch = value_map(out->arena), *owners = value_path(object_value(out->arena, set), "metadata.ownerReferences");
+    struct value *patch = value_map(out->arena),
+                 *owners = value_path(object_value(out->arena, set), "metadata.ownerReferences");
     for (size_t i = value_len(owners); i-- > 0;) {
         if (str_eq(value_path_str(value_at(owners, i), "uid"), o->uid))
             value_remove_at(owners, i);
@@ -70,7 +72,8 @@ static size_t collect_sets(const struct view *v, const struct object *o, const s
 }
 
 /* Orphaned ReplicaSets that match are adopted; they count from the next run on. Answers whether there were any. */
-static bool adopt_sets(const struct view *v, const struct object *o, const struct label_selector *selector, struct outcome *out)
+static bool adopt_sets(const struct view *v, const struct object *o, const struct label_selector *selector,
+                       struct outcome *out)
 {
     const struct object **orphans;
     bool found = false;
@@ -140,7 +143,8 @@ static void roll(const struct view *v, struct rollout *r, struct outcome *out)
         create_current(v, r, out);
 }
 
-static void reconcile(const struct view *v, struct key key, int64_t now_ms, const struct facts *facts, struct outcome *out)
+static void reconcile(const struct view *v, struct key key, int64_t now_ms, const struct facts *facts,
+                      struct outcome *out)
 {
     const struct object *o = view_find(v, WATCH_DEPLOYMENTS, key.namespace_, key.name);
     struct label_selector selector;

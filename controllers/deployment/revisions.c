@@ -80,8 +80,11 @@ static struct str template_hash(struct arena *a, const struct rollout *r)
 
 static bool is_copied(struct str key)
 {
-    static const char *const own[] = {"kubectl.kubernetes.io/last-applied-configuration", REVISION_ANNOTATION,
-                                      HISTORY_ANNOTATION, DESIRED_ANNOTATION, MAX_ANNOTATION,
+    static const char *const own[] = {"kubectl.kubernetes.io/last-applied-configuration",
+                                      REVISION_ANNOTATION,
+                                      HISTORY_ANNOTATION,
+                                      DESIRED_ANNOTATION,
+                                      MAX_ANNOTATION,
                                       "deprecated.deployment.rollback.to"};
     for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
         if (str_eqz(key, own[i]))
@@ -143,15 +146,16 @@ void revisions_create(const struct rollout *r, struct str name, struct outcome *
             r->object, "Normal", "ScalingReplicaSet",
             arena_printf(a, "Scaled up replica set " STR_FMT " from 0 to %" PRId64, STR_ARG(name), replicas)};
     w->accept = 1u << -ERR_ALREADY_EXISTS; /* the next run sees whose it is */
-    w->on_failure = (struct reconcile_event){
-        r->object, "Warning", "ReplicaSetCreateError",
-        arena_printf(a, "Failed to create new replica set \"" STR_FMT "\": ", STR_ARG(name))};
+    w->on_failure =
+        (struct reconcile_event){r->object, "Warning", "ReplicaSetCreateError",
+                                 arena_printf(a, "Failed to create new replica set \"" STR_FMT "\": ", STR_ARG(name))};
 }
 
 /* The revisions a set had before, for `kubectl rollout history` and people: "1,3". */
 static struct str past_revisions(struct arena *a, const struct set *s)
 {
-    struct str past = annotation_of(s->rs->metadata, HISTORY_ANNOTATION), last = annotation_of(s->rs->metadata, REVISION_ANNOTATION);
+    struct str past = annotation_of(s->rs->metadata, HISTORY_ANNOTATION),
+               last = annotation_of(s->rs->metadata, REVISION_ANNOTATION);
     return past.len ? arena_printf(a, STR_FMT "," STR_FMT, STR_ARG(past), STR_ARG(last)) : last;
 }
 
@@ -180,7 +184,8 @@ void revisions_update(const struct rollout *r, const struct set *s, struct outco
             continue;
         if (str_eq(view_map_get(s->rs->metadata->annotations, key), value))
             continue;
-        value_set(a, value_ensure_map(a, value_ensure_map(a, patch, "metadata"), "annotations"), key, value_string(a, value));
+        value_set(a, value_ensure_map(a, value_ensure_map(a, patch, "metadata"), "annotations"), key,
+                  value_string(a, value));
         changed = true;
     }
     if (current && s->rs->spec->min_ready_seconds != r->deployment->spec->min_ready_seconds) {
@@ -193,8 +198,8 @@ void revisions_update(const struct rollout *r, const struct set *s, struct outco
     if (s->replicas != s->was)
         w->on_success = (struct reconcile_event){
             r->object, "Normal", "ScalingReplicaSet",
-            arena_printf(a, "Scaled %s replica set " STR_FMT " from %" PRId64 " to %" PRId64, s->replicas > s->was ? "up" : "down",
-                         STR_ARG(s->object->name), s->was, s->replicas)};
+            arena_printf(a, "Scaled %s replica set " STR_FMT " from %" PRId64 " to %" PRId64,
+                         s->replicas > s->was ? "up" : "down", STR_ARG(s->object->name), s->was, s->replicas)};
 }
 
 static int by_revision(const void *a, const void *b)
@@ -216,7 +221,8 @@ void revisions_clean_up(const struct rollout *r, struct outcome *out)
     qsort(idle, n, sizeof *idle, by_revision);
     for (size_t i = 0; (int64_t)(n - i) > keep; i++) {
         const struct set *s = idle[i];
-        if (s->was == 0 && s->replicas == 0 && s->actual == 0 && s->rs->status->observed_generation >= s->object->generation)
+        if (s->was == 0 && s->replicas == 0 && s->actual == 0 &&
+            s->rs->status->observed_generation >= s->object->generation)
             outcome_delete(out, s->object);
     }
 }

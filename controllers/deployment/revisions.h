@@ -1,5 +1,5 @@
-/* revisions: a Deployment's ReplicaSets as its history: which one is of today's template, what a new one looks like, which
- * are old enough to go.
+/* revisions: a Deployment's ReplicaSets as its history: which one is of today's template, what a new one looks like,
+ * which are old enough to go.
  */
 #ifndef SKIFF_CONTROLLERS_DEPLOYMENT_REVISIONS_H
 #define SKIFF_CONTROLLERS_DEPLOYMENT_REVISIONS_H

@@ -238,7 +238,8 @@ void rollout_scale(struct rollout *r)
         return;
     }
     const struct set *c = r->current;
-    if (c && c->replicas == r->replicas && annotated(c, DESIRED_ANNOTATION) == r->replicas && c->available == r->replicas) {
+    if (c && c->replicas == r->replicas && annotated(c, DESIRED_ANNOTATION) == r->replicas &&
+        c->available == r->replicas) {
         for (size_t i = 0; i < r->n_old; i++)
             r->old[i].replicas = 0; /* the current one has all it needs */
         return;

@@ -9,8 +9,14 @@
 
 #include <cmocka.h>
 
-#define PERCENT(text) {.is_string = true, .string = {text, sizeof(text) - 1}, .present = true}
-#define COUNT(n) {.integer = (n), .present = true}
+#define PERCENT(text)                                                          \
+    {                                                                          \
+        .is_string = true, .string = {text, sizeof(text) - 1}, .present = true \
+    }
+#define COUNT(n)                        \
+    {                                   \
+        .integer = (n), .present = true \
+    }
 
 /* A Deployment with a current set and up to three old ones, oldest first. */
 struct given {
@@ -40,7 +46,8 @@ struct world {
 static void make_set(struct world *w, int i, int64_t replicas, int64_t available, int64_t desired, int64_t max)
 {
     int64_t numbers[2] = {desired, max};
-    static const char *const keys[] = {"deployment.kubernetes.io/desired-replicas", "deployment.kubernetes.io/max-replicas"};
+    static const char *const keys[] = {"deployment.kubernetes.io/desired-replicas",
+                                       "deployment.kubernetes.io/max-replicas"};
     for (size_t k = 0; k < 2; k++) {
         snprintf(w->text[i][k], sizeof w->text[i][k], "%lld", (long long)numbers[k]);
         w->notes[i][k] = (struct str_entry){str_from(keys[k]), str_from(w->text[i][k])};
@@ -50,7 +57,8 @@ static void make_set(struct world *w, int i, int64_t replicas, int64_t available
     w->rs[i].metadata = &w->meta[i];
     w->objects[i].creation_s = 100 + i;
     w->objects[i].name = STR("x");
-    w->sets[i] = (struct set){.object = &w->objects[i], .rs = &w->rs[i], .replicas = replicas, .was = replicas, .available = available};
+    w->sets[i] = (struct set){
+        .object = &w->objects[i], .rs = &w->rs[i], .replicas = replicas, .was = replicas, .available = available};
 }
 
 static void make(struct world *w, const struct given *g)
@@ -144,7 +152,9 @@ static void test_rolling(void **state)
         /* scaled below what the new set has */
         {{.replicas = 2, .current = {5, 5}, .old = {{1, 1}}}, 2, {1}},
         /* a broken old revision does not block the next */
-        {{.replicas = 3, .surge = COUNT(1), .unavailable = COUNT(0), .current = {0, 0}, .old = {{3, 3}, {1, 0}}}, 0, {3, 0}},
+        {{.replicas = 3, .surge = COUNT(1), .unavailable = COUNT(0), .current = {0, 0}, .old = {{3, 3}, {1, 0}}},
+         0,
+         {3, 0}},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct world w;
@@ -169,7 +179,10 @@ static void test_scale(void **state)
         {{.replicas = 15, .current = {5, 5, 10, 13}, .old = {{8, 8, 10, 13}}}, true, 7, {12}},
         {{.replicas = 5, .current = {5, 5, 10, 13}, .old = {{8, 8, 10, 13}}}, true, 3, {4}},
         {{.replicas = 0, .current = {5, 5, 10, 13}, .old = {{8, 8, 10, 13}}}, true, 0, {0}},
-        {{.replicas = 6, .surge = COUNT(0), .unavailable = COUNT(1), .current = {2, 0, 4, 4}, .old = {{2, 2, 4, 4}}}, true, 3, {3}},
+        {{.replicas = 6, .surge = COUNT(0), .unavailable = COUNT(1), .current = {2, 0, 4, 4}, .old = {{2, 2, 4, 4}}},
+         true,
+         3,
+         {3}},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct world w;
@@ -183,7 +196,7 @@ static void test_scale(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_limits), cmocka_unit_test(test_first), cmocka_unit_test(test_rolling),
-                                       cmocka_unit_test(test_scale)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_limits), cmocka_unit_test(test_first),
+                                       cmocka_unit_test(test_rolling), cmocka_unit_test(test_scale)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -46,7 +46,8 @@ bool status_is_complete(const struct rollout *r)
 
 static bool has_deadline(const struct rollout *r)
 {
-    return r->deployment->spec->has_progress_deadline_seconds && r->deployment->spec->progress_deadline_seconds != NO_DEADLINE;
+    return r->deployment->spec->has_progress_deadline_seconds &&
+           r->deployment->spec->progress_deadline_seconds != NO_DEADLINE;
 }
 
 static void note_pause(struct arena *a, const struct rollout *r, struct value *list, int64_t now_ms)
@@ -55,10 +56,12 @@ static void note_pause(struct arena *a, const struct rollout *r, struct value *l
     if (!has_deadline(r) || condition_has_reason(list, "Progressing", "ProgressDeadlineExceeded"))
         return;
     if (r->deployment->spec->paused && !paused)
-        condition_set(a, list, &(struct condition){"Progressing", "Unknown", "DeploymentPaused", STR("Deployment is paused")},
+        condition_set(a, list,
+                      &(struct condition){"Progressing", "Unknown", "DeploymentPaused", STR("Deployment is paused")},
                       now_ms);
     else if (!r->deployment->spec->paused && paused)
-        condition_set(a, list, &(struct condition){"Progressing", "Unknown", "DeploymentResumed", STR("Deployment is resumed")},
+        condition_set(a, list,
+                      &(struct condition){"Progressing", "Unknown", "DeploymentResumed", STR("Deployment is resumed")},
                       now_ms);
 }
 
@@ -75,16 +78,19 @@ static void note_set(struct arena *a, const struct rollout *r, struct value *lis
         c = (struct condition){"Progressing", "True", "NewReplicaSetCreated",
                                arena_printf(a, "Created new replica set \"" STR_FMT "\"", STR_ARG(r->created))};
     else if (r->current && !condition_find(list, "Progressing"))
-        c = (struct condition){"Progressing", "True", "FoundNewReplicaSet",
-                               arena_printf(a, "Found new replica set \"" STR_FMT "\"", STR_ARG(r->current->object->name))};
+        c = (struct condition){
+            "Progressing", "True", "FoundNewReplicaSet",
+            arena_printf(a, "Found new replica set \"" STR_FMT "\"", STR_ARG(r->current->object->name))};
     if (c.reason)
         condition_set(a, list, &c, now_ms);
 }
 
-static void note_available(struct arena *a, const struct rollout *r, const struct counts *c, struct value *list, int64_t now_ms)
+static void note_available(struct arena *a, const struct rollout *r, const struct counts *c, struct value *list,
+                           int64_t now_ms)
 {
     bool enough = c->available >= r->replicas - rollout_max_unavailable(r);
-    struct condition yes = {"Available", "True", "MinimumReplicasAvailable", STR("Deployment has minimum availability.")};
+    struct condition yes = {"Available", "True", "MinimumReplicasAvailable",
+                            STR("Deployment has minimum availability.")};
     struct condition no = {"Available", "False", "MinimumReplicasUnavailable",
                            STR("Deployment does not have minimum availability.")};
     condition_set(a, list, enough ? &yes : &no, now_ms);
@@ -103,8 +109,8 @@ static struct str progress_text(struct arena *a, const struct rollout *r, const 
                         STR_ARG(r->current ? r->current->object->name : r->object->name), what);
 }
 
-static void note_progress(struct arena *a, const struct rollout *r, const struct counts *c, struct value *list, int64_t now_ms,
-                          struct outcome *out)
+static void note_progress(struct arena *a, const struct rollout *r, const struct counts *c, struct value *list,
+                          int64_t now_ms, struct outcome *out)
 {
     if (!has_deadline(r)) {
         condition_remove(list, "Progressing");
@@ -133,7 +139,8 @@ static void note_progress(struct arena *a, const struct rollout *r, const struct
         outcome_requeue_at(out, due_ms + 1000);
         return;
     }
-    struct condition late = {"Progressing", "False", "ProgressDeadlineExceeded", progress_text(a, r, "has timed out progressing")};
+    struct condition late = {"Progressing", "False", "ProgressDeadlineExceeded",
+                             progress_text(a, r, "has timed out progressing")};
     condition_set(a, list, &late, now_ms);
 }
 
@@ -155,8 +162,10 @@ static void note_failures(struct arena *a, const struct rollout *r, struct value
         condition_remove(list, "ReplicaFailure");
         return;
     }
-    condition_set(a, list,
-                  &(struct condition){"ReplicaFailure", arena_str(a, f->status).p, arena_str(a, f->reason).p, f->message}, now_ms);
+    condition_set(
+        a, list,
+        &(struct condition){"ReplicaFailure", arena_str(a, f->status).p, arena_str(a, f->reason).p, f->message},
+        now_ms);
 }
 
 /* ---- writing ---- */
@@ -179,8 +188,9 @@ static struct value *count_value(struct arena *a, int64_t n)
 static bool same_counts(const struct rollout *r, const struct counts *c)
 {
     const struct apps_v1_deployment_status *s = r->deployment->status;
-    return s->observed_generation >= r->object->generation && s->replicas == c->replicas && s->updated_replicas == c->updated &&
-           s->ready_replicas == c->ready && s->available_replicas == c->available && s->unavailable_replicas == c->unavailable &&
+    return s->observed_generation >= r->object->generation && s->replicas == c->replicas &&
+           s->updated_replicas == c->updated && s->ready_replicas == c->ready &&
+           s->available_replicas == c->available && s->unavailable_replicas == c->unavailable &&
            s->terminating_replicas == c->terminating && s->has_terminating_replicas && !r->collision;
 }
 
@@ -213,7 +223,8 @@ void status_write(const struct rollout *r, struct str failure, int64_t now_ms, s
         note_failures(a, r, list, now_ms);
     }
     struct str revision = r->object->deletion_s ? STR_NULL : revision_text(r, a);
-    bool revision_differs = revision.p && !str_eq(annotation_of(r->deployment->metadata, REVISION_ANNOTATION), revision);
+    bool revision_differs =
+        revision.p && !str_eq(annotation_of(r->deployment->metadata, REVISION_ANNOTATION), revision);
     if (same_counts(r, &c) && !revision_differs && have && value_equal(have, list))
         return;
     struct value *patch = value_map(a), *status = value_ensure_map(a, patch, "status");

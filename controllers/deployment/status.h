@@ -1,5 +1,5 @@
-/* status: what a Deployment says about itself: counts, conditions Available, Progressing and ReplicaFailure, its revision
- * annotation.
+/* status: what a Deployment says about itself: counts, conditions Available, Progressing and ReplicaFailure, its
+ * revision annotation.
  */
 #ifndef SKIFF_CONTROLLERS_DEPLOYMENT_STATUS_H
 #define SKIFF_CONTROLLERS_DEPLOYMENT_STATUS_H

@@ -1,6 +1,7 @@
-/* Endpoints: the older, single object with all addresses behind a Service. Made of the same groups as EndpointSlices. */
-#include "controllers/controllers.h"
+/* Endpoints: the older, single object with all addresses behind a Service. Made of the same groups as EndpointSlices.
+ */
 #include "controllers/endpointslice/endpoints.h"
+#include "controllers/controllers.h"
 
 #include <stdlib.h>
 
@@ -61,12 +62,14 @@ static void put_addresses(struct arena *a, struct value *subset, const char *mem
 static size_t add_subset(struct arena *a, struct value *subsets, const struct endpoint_group *g, bool with_terminating,
                          size_t *room)
 {
-    struct value *subset = value_map(a), *ready = value_list(a), *others = value_list(a), *ports = ports_of(a, g->ports);
+    struct value *subset = value_map(a), *ready = value_list(a), *others = value_list(a),
+                 *ports = ports_of(a, g->ports);
     size_t left_out = 0;
     for (int want_ready = 1; want_ready >= 0; want_ready--) { /* those that are ready have precedence */
         for (size_t i = 0; i < g->len; i++) {
             bool is_ready = value_path_bool(g->items[i], "conditions.ready", false);
-            if (is_ready != want_ready || (!with_terminating && value_path_bool(g->items[i], "conditions.terminating", false)))
+            if (is_ready != want_ready ||
+                (!with_terminating && value_path_bool(g->items[i], "conditions.terminating", false)))
                 continue;
             if (*room == 0) {
                 left_out++;
@@ -91,7 +94,8 @@ static void fill(struct arena *a, struct value *body, const struct object *servi
 {
     struct value *labels = value_map(a), *meta = value_ensure_map(a, body, "metadata");
     for (size_t i = 0; i < view->metadata->labels.len; i++)
-        value_set(a, labels, view->metadata->labels.items[i].key, value_string(a, view->metadata->labels.items[i].value));
+        value_set(a, labels, view->metadata->labels.items[i].key,
+                  value_string(a, view->metadata->labels.items[i].value));
     value_setz(a, labels, MANAGED_LABEL, value_stringz(a, MANAGER));
     if (str_eqz(view->spec->cluster_ip, "None"))
         value_setz(a, labels, HEADLESS_LABEL, value_stringz(a, ""));
@@ -126,7 +130,8 @@ static void write_endpoints(const struct object *have, const struct object *serv
         1u << -ERR_FORBIDDEN | 1u << -ERR_NOT_FOUND; /* the namespace is going */
 }
 
-static void reconcile(const struct view *v, struct key key, int64_t now_ms, const struct facts *facts, struct outcome *out)
+static void reconcile(const struct view *v, struct key key, int64_t now_ms, const struct facts *facts,
+                      struct outcome *out)
 {
     (void)now_ms, (void)facts;
     struct arena *a = out->arena;

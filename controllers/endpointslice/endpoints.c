@@ -78,7 +78,8 @@ static bool is_ready(const struct core_v1_pod *pod)
 }
 
 static struct value *endpoint(struct arena *a, const struct object *service, const struct core_v1_service *view,
-                              const struct object *object, const struct core_v1_pod *pod, const struct view *v, int nodes)
+                              const struct object *object, const struct core_v1_pod *pod, const struct view *v,
+                              int nodes)
 {
     struct value *e = value_map(a), *addresses = value_list(a), *conditions = value_map(a), *target = value_map(a);
     bool serving = is_ready(pod), terminating = object->deletion_s != 0;

@@ -1,5 +1,5 @@
-/* endpoints: pods as endpoints of a Service, grouped by the ports they resolve to (a named target port may be another number
- * in each pod).
+/* endpoints: pods as endpoints of a Service, grouped by the ports they resolve to (a named target port may be another
+ * number in each pod).
  */
 #ifndef SKIFF_CONTROLLERS_ENDPOINTSLICE_ENDPOINTS_H
 #define SKIFF_CONTROLLERS_ENDPOINTSLICE_ENDPOINTS_H

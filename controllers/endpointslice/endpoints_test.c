@@ -22,9 +22,12 @@ static const char *quoted(struct arena *a, const char *s)
     return copy;
 }
 
-#define SERVICE(ports) "{'apiVersion':'v1','kind':'Service','metadata':{'name':'s','namespace':'n','uid':'u'},'spec':{'selector':{'a':'b'},'ports':[" ports "]}}"
-#define POD(name, ports, status)                                                                                       \
-    "{'apiVersion':'v1','kind':'Pod','metadata':{'name':'" name "','namespace':'n','uid':'" name "','labels':{'a':'b'}},"  \
+#define SERVICE(ports)                                                                                                \
+    "{'apiVersion':'v1','kind':'Service','metadata':{'name':'s','namespace':'n','uid':'u'},'spec':{'selector':{'a':'" \
+    "b'},'ports':[" ports "]}}"
+#define POD(name, ports, status)                                                                 \
+    "{'apiVersion':'v1','kind':'Pod','metadata':{'name':'" name "','namespace':'n','uid':'" name \
+    "','labels':{'a':'b'}},"                                                                     \
     "'spec':{'containers':[{'name':'c','ports':[" ports "]}]},'status':{" status "}}"
 #define IP(ip) "'podIP':'" ip "','conditions':[{'type':'Ready','status':'True'}]"
 
@@ -35,14 +38,18 @@ static void test_groups(void **state)
         const char *objects[5];
         const char *want; /* "ports=names ports=names" */
     } rows[] = {
-        {{SERVICE("{'port':80,'targetPort':8080}"), POD("p", "", IP("1.1.1.1")), POD("q", "", IP("1.1.1.2"))}, "8080=p,q"},
+        {{SERVICE("{'port':80,'targetPort':8080}"), POD("p", "", IP("1.1.1.1")), POD("q", "", IP("1.1.1.2"))},
+         "8080=p,q"},
         /* a named port may be another number in each pod */
         {{SERVICE("{'port':80,'targetPort':'web'}"), POD("p", "{'name':'web','containerPort':1}", IP("1.1.1.1")),
-          POD("q", "{'name':'web','containerPort':2}", IP("1.1.1.2")), POD("r", "{'name':'web','containerPort':1}", IP("1.1.1.3"))},
+          POD("q", "{'name':'web','containerPort':2}", IP("1.1.1.2")),
+          POD("r", "{'name':'web','containerPort':1}", IP("1.1.1.3"))},
          "1=p,r 2=q"},
         /* no such port in this pod: it stands there without */
         {{SERVICE("{'port':80,'targetPort':'web'}"), POD("p", "", IP("1.1.1.1"))}, "=p"},
-        {{SERVICE("{'port':80}"), POD("p", "", "'phase':'Pending'"), POD("q", "", "'phase':'Failed','podIP':'1.1.1.1'")}, ""},
+        {{SERVICE("{'port':80}"), POD("p", "", "'phase':'Pending'"),
+          POD("q", "", "'phase':'Failed','podIP':'1.1.1.1'")},
+         ""},
         {{SERVICE("{'name':'a','port':80},{'name':'b','port':81}"), POD("p", "", IP("1.1.1.1"))}, "80+81=p"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -64,7 +71,8 @@ static void test_groups(void **state)
                 buf_printf(&text, "%s%lld", p ? "+" : "",
                            (long long)value_path_int(value_at(groups.items[g].ports, p), "port", 0));
             for (size_t e = 0; e < groups.items[g].len; e++)
-                buf_printf(&text, "%s" STR_FMT, e ? "," : "=", STR_ARG(value_path_str(groups.items[g].items[e], "targetRef.name")));
+                buf_printf(&text, "%s" STR_FMT, e ? "," : "=",
+                           STR_ARG(value_path_str(groups.items[g].items[e], "targetRef.name")));
         }
         if (!str_eqz(buf_str(&text), rows[i].want))
             fail_msg("row %zu: \"" STR_FMT "\", want \"%s\"", i, STR_ARG(buf_str(&text)), rows[i].want);

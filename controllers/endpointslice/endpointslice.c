@@ -1,5 +1,5 @@
-/* EndpointSlice: which pods stand behind each Service with a selector, by groups of equal ports, a hundred to a slice. What
- * did not change stays in the slice it is in, so that a change is one small write.
+/* EndpointSlice: which pods stand behind each Service with a selector, by groups of equal ports, a hundred to a slice.
+ * What did not change stays in the slice it is in, so that a change is one small write.
  */
 #include "controllers/controllers.h"
 #include "controllers/endpointslice/endpoints.h"
@@ -54,11 +54,13 @@ static struct value *new_slice(struct arena *a, const struct object *service, co
     struct value *v = value_map(a), *labels, *owner = value_map(a), *owners = value_list(a);
     value_setz(a, v, "apiVersion", value_stringz(a, "discovery.k8s.io/v1"));
     value_setz(a, v, "kind", value_stringz(a, "EndpointSlice"));
-    value_set_path(a, v, "metadata.generateName", value_string(a, arena_printf(a, STR_FMT "-", STR_ARG(service->name))));
+    value_set_path(a, v, "metadata.generateName",
+                   value_string(a, arena_printf(a, STR_FMT "-", STR_ARG(service->name))));
     value_set_path(a, v, "metadata.namespace", value_string(a, service->namespace_));
     labels = value_ensure_map(a, value_getz(v, "metadata"), "labels");
     for (size_t i = 0; i < view->metadata->labels.len; i++)
-        value_set(a, labels, view->metadata->labels.items[i].key, value_string(a, view->metadata->labels.items[i].value));
+        value_set(a, labels, view->metadata->labels.items[i].key,
+                  value_string(a, view->metadata->labels.items[i].value));
     value_setz(a, labels, SERVICE_LABEL, value_string(a, service->name));
     value_setz(a, labels, MANAGED_LABEL, value_stringz(a, MANAGER));
     if (str_eqz(view->spec->cluster_ip, "None"))
@@ -106,8 +108,8 @@ static void keep_endpoints(struct arena *a, struct endpoint_group *g, struct end
     }
 }
 
-static void place_rest(struct outcome *out, struct endpoint_group *g, struct endpoint_slice **slices, size_t *n, size_t *cap,
-                       size_t first, const struct object *service, const struct core_v1_service *view)
+static void place_rest(struct outcome *out, struct endpoint_group *g, struct endpoint_slice **slices, size_t *n,
+                       size_t *cap, size_t first, const struct object *service, const struct core_v1_service *view)
 {
     size_t at = first;
     for (size_t i = 0; i < g->len; i++) {
@@ -117,7 +119,7 @@ static void place_rest(struct outcome *out, struct endpoint_group *g, struct end
             at++;
         if (at == *n) {
             struct endpoint_slice fresh = {.value = new_slice(out->arena, service, view, g->ports),
-                                  .endpoints = value_list(out->arena)};
+                                           .endpoints = value_list(out->arena)};
             ARENA_PUSH(out->arena, *slices, *n, *cap, fresh);
         }
         value_append(out->arena, (*slices)[at].endpoints, g->items[i]);
@@ -149,8 +151,8 @@ static void write_slices(struct outcome *out, struct endpoint_slice *slices, siz
     }
 }
 
-static size_t existing_slices(const struct view *v, struct arena *a, const struct object *service, struct endpoint_slice **ret,
-                              size_t *ret_cap)
+static size_t existing_slices(const struct view *v, struct arena *a, const struct object *service,
+                              struct endpoint_slice **ret, size_t *ret_cap)
 {
     const struct object **owned;
     size_t n = view_owned(v, a, WATCH_SLICES, service->uid, &owned), len = 0;
@@ -163,7 +165,8 @@ static size_t existing_slices(const struct view *v, struct arena *a, const struc
     return len;
 }
 
-static void reconcile(const struct view *v, struct key key, int64_t now_ms, const struct facts *facts, struct outcome *out)
+static void reconcile(const struct view *v, struct key key, int64_t now_ms, const struct facts *facts,
+                      struct outcome *out)
 {
     (void)now_ms, (void)facts;
     struct arena *a = out->arena;
@@ -197,7 +200,9 @@ static void reconcile(const struct view *v, struct key key, int64_t now_ms, cons
         place_rest(out, &groups.items[g], &all, &n_all, &cap, first, service, view);
         if (!groups.items[g].len && first == n_all)
             ARENA_PUSH(a, all, n_all, cap,
-                       (struct endpoint_slice){.value = new_slice(a, service, view, groups.items[g].ports), .endpoints = value_list(a), .changed = true});
+                       (struct endpoint_slice){.value = new_slice(a, service, view, groups.items[g].ports),
+                                               .endpoints = value_list(a),
+                                               .changed = true});
     }
     for (size_t i = 0; i < n_have; i++) {
         if (!used[i])

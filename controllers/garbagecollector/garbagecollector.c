@@ -1,9 +1,9 @@
 /* Garbage collector: what belongs to something that is gone goes too.
  *
- * A key is one object of any resource: the resource's index stands before the name ("17:web"). Owners are looked up among
- * everything watched; one that is not found there is looked up live before its dependents are deleted. An owner that is
- * deleted in the foreground waits (finalizer foregroundDeletion) until those dependents that block it are gone; one that is
- * deleted with its dependents kept (finalizer orphan) is taken out of their owner references first. */
+ * A key is one object of any resource: the resource's index stands before the name ("17:web"). Owners are looked up
+ * among everything watched; one that is not found there is looked up live before its dependents are deleted. An owner
+ * that is deleted in the foreground waits (finalizer foregroundDeletion) until those dependents that block it are gone;
+ * one that is deleted with its dependents kept (finalizer orphan) is taken out of their owner references first. */
 #include "controllers/controllers.h"
 
 #include <stdio.h>
@@ -122,7 +122,8 @@ static bool blocks(const struct object *o, const struct object *owner)
     return false;
 }
 
-static void keys_of_any(const struct view *v, const struct object *old, const struct object *now, add_key *add, void *arg)
+static void keys_of_any(const struct view *v, const struct object *old, const struct object *now, add_key *add,
+                        void *arg)
 {
     const struct object *o = now ? now : old;
     bool owners_changed = !old || !now || !same_owners(old, now);
@@ -279,7 +280,8 @@ static void collect(const struct view *v, const struct object *o, const struct f
         delete_with(o, own_policy(out->arena, o), out);
 }
 
-static void reconcile(const struct view *v, struct key key, int64_t now_ms, const struct facts *facts, struct outcome *out)
+static void reconcile(const struct view *v, struct key key, int64_t now_ms, const struct facts *facts,
+                      struct outcome *out)
 {
     (void)now_ms;
     const struct object *o = find_key(v, key);

@@ -22,7 +22,8 @@ bool job_pod_is_held(const struct pod_state *p)
 
 void job_release_pod(const struct object *pod, struct outcome *out)
 {
-    struct value *patch = value_map(out->arena), *list = value_path(object_value(out->arena, pod), "metadata.finalizers");
+    struct value *patch = value_map(out->arena),
+                 *list = value_path(object_value(out->arena, pod), "metadata.finalizers");
     bool found = false;
     for (size_t i = value_len(list); i-- > 0;) {
         if (str_eqz(value_str(value_at(list, i)), JOB_FINALIZER)) {
@@ -111,7 +112,8 @@ static void record_ends(struct job *j, struct value *succeeded, struct value *fa
         const struct pod_state *p = &j->pods[i];
         bool success = str_eqz(p->pod->status->phase, "Succeeded");
         int64_t index = job_pod_index(p);
-        if (!p->finished || !job_pod_is_held(p) || is_listed(succeeded, p->object->uid) || is_listed(failed, p->object->uid))
+        if (!p->finished || !job_pod_is_held(p) || is_listed(succeeded, p->object->uid) ||
+            is_listed(failed, p->object->uid))
             continue;
         if (success && j->indexed) {
             if (index < 0 || index >= j->completions || j->done[index]) {
@@ -141,7 +143,8 @@ void job_count(struct job *j, bool over)
 {
     struct arena *a = j->out->arena;
     struct value *status = j->status, *uncounted = value_ensure_map(a, status, "uncountedTerminatedPods");
-    struct value *succeeded = value_ensure_list(a, uncounted, "succeeded"), *failed = value_ensure_list(a, uncounted, "failed");
+    struct value *succeeded = value_ensure_list(a, uncounted, "succeeded"),
+                 *failed = value_ensure_list(a, uncounted, "failed");
     if (j->indexed) {
         j->done = ARENA_ARRAY(a, bool, (size_t)j->completions + 1);
         read_indexes(j, value_path_str(status, "completedIndexes"));

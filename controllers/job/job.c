@@ -83,10 +83,12 @@ static bool decide(const struct job *j, int64_t now_ms, struct verdict *ret)
     const struct batch_v1_job_spec *spec = j->view->spec;
     const struct value *doomed = find_condition(j->status, "FailureTarget");
     int64_t limit = spec->has_backoff_limit ? spec->backoff_limit : 6, started_ms = j->view->status->start_time / 1000;
-    bool restarted = spec->template_ && spec->template_->spec && str_eqz(spec->template_->spec->restart_policy, "OnFailure") &&
+    bool restarted = spec->template_ && spec->template_->spec &&
+                     str_eqz(spec->template_->spec->restart_policy, "OnFailure") &&
                      restarts(j) > (limit ? limit - 1 : 0);
     if (doomed && str_eqz(value_path_str(doomed, "status"), "True")) {
-        *ret = (struct verdict){true, arena_str(j->out->arena, value_path_str(doomed, "reason")).p, value_path_str(doomed, "message")};
+        *ret = (struct verdict){true, arena_str(j->out->arena, value_path_str(doomed, "reason")).p,
+                                value_path_str(doomed, "message")};
     } else if (j->failed > limit || restarted) {
         *ret = (struct verdict){true, "BackoffLimitExceeded", STR("Job has reached the specified backoff limit")};
     } else if (spec->has_active_deadline_seconds && started_ms && !spec->suspend &&
@@ -153,7 +155,8 @@ static void create_pod(struct job *j, int64_t index, uint64_t random, size_t nth
     struct str name = j->object->name;
     struct str prefix = j->indexed ? arena_printf(a, STR_FMT "-%" PRId64 "-", STR_ARG(name), index)
                                    : arena_printf(a, STR_FMT "-", STR_ARG(name));
-    struct value *pod = pod_from_template(a, template, j->object, prefix, random, nth), *meta = value_getz(pod, "metadata");
+    struct value *pod = pod_from_template(a, template, j->object, prefix, random, nth),
+                 *meta = value_getz(pod, "metadata");
     value_append(a, value_ensure_list(a, meta, "finalizers"), value_stringz(a, JOB_FINALIZER));
     if (j->indexed) {
         struct str text = arena_printf(a, "%" PRId64, index);
@@ -283,7 +286,8 @@ static void release_all(struct job *j)
         job_release_pod(j->pods[i].object, j->out);
 }
 
-static void reconcile(const struct view *v, struct key key, int64_t now_ms, const struct facts *facts, struct outcome *out)
+static void reconcile(const struct view *v, struct key key, int64_t now_ms, const struct facts *facts,
+                      struct outcome *out)
 {
     struct arena *a = out->arena;
     const struct object *o = view_find(v, WATCH_JOBS, key.namespace_, key.name);

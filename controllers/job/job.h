@@ -18,14 +18,15 @@ struct job {
     size_t n_pods;
     struct value *status; /* as it should be */
     bool indexed;
-    int64_t completions; /* -1 = none given: any success completes */
+    int64_t completions;                                   /* -1 = none given: any success completes */
     int64_t active, ready, terminating, succeeded, failed; /* with those not counted yet */
-    bool uncounted;  /* there are such */
-    bool *done;      /* Indexed: which indexes have succeeded */
+    bool uncounted;                                        /* there are such */
+    bool *done;                                            /* Indexed: which indexes have succeeded */
     struct outcome *out;
 };
 
-/* Moves ended pods through the steps above; fills the numbers. `over`: the Job has ended, pods on their way out do not count. */
+/* Moves ended pods through the steps above; fills the numbers. `over`: the Job has ended, pods on their way out do not
+ * count. */
 void job_count(struct job *j, bool over);
 bool job_pod_is_held(const struct pod_state *p); /* still carries the finalizer */
 void job_release_pod(const struct object *pod, struct outcome *out);

@@ -32,14 +32,16 @@ static int by_name(const void *x, const void *y)
     return str_cmp(((const struct remains_count *)x)->name, ((const struct remains_count *)y)->name);
 }
 
-static struct str list_text(struct arena *a, const char *before, struct remains_count *items, size_t n, const char *verb)
+static struct str list_text(struct arena *a, const char *before, struct remains_count *items, size_t n,
+                            const char *verb)
 {
     struct buf text = {0};
     buf_addz(&text, before);
     if (n)
         qsort(items, n, sizeof *items, by_name);
     for (size_t i = 0; i < n; i++)
-        buf_printf(&text, "%s" STR_FMT " %s %zu resource instances", i ? ", " : "", STR_ARG(items[i].name), verb, items[i].n);
+        buf_printf(&text, "%s" STR_FMT " %s %zu resource instances", i ? ", " : "", STR_ARG(items[i].name), verb,
+                   items[i].n);
     struct str copy = arena_str(a, buf_str(&text));
     buf_free(&text);
     return copy;
@@ -77,7 +79,8 @@ static bool put(struct arena *a, struct value *list, const struct condition *c, 
 struct value *namespace_conditions(struct arena *a, struct value *have, struct remains *r, int64_t now_ms)
 {
     const struct condition all[] = {
-        {"NamespaceDeletionDiscoveryFailure", "False", "ResourcesDiscovered", STR("All resources successfully discovered")},
+        {"NamespaceDeletionDiscoveryFailure", "False", "ResourcesDiscovered",
+         STR("All resources successfully discovered")},
         {"NamespaceDeletionGroupVersionParsingFailure", "False", "ParsedGroupVersions",
          STR("All legacy kube types successfully parsed")},
         {"NamespaceDeletionContentFailure", "False", "ContentDeleted",
@@ -85,7 +88,8 @@ struct value *namespace_conditions(struct arena *a, struct value *have, struct r
         r->n_resources
             ? (struct condition){"NamespaceContentRemaining", "True", "SomeResourcesRemain",
                                  list_text(a, "Some resources are remaining: ", r->resources, r->n_resources, "has")}
-            : (struct condition){"NamespaceContentRemaining", "False", "ContentRemoved", STR("All content successfully removed")},
+            : (struct condition){"NamespaceContentRemaining", "False", "ContentRemoved",
+                                 STR("All content successfully removed")},
         r->n_finalizers
             ? (struct condition){"NamespaceFinalizersRemaining", "True", "SomeFinalizersRemain",
                                  list_text(a, "Some content in the namespace has finalizers remaining: ", r->finalizers,

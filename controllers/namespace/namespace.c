@@ -1,7 +1,7 @@
 /* Namespace: empties one that is being deleted, then lets it go by taking its finalizer away.
  *
- * Everything of every resource is watched, so what is left is known without asking; the watches of one loop are in step,
- * so nothing that was written before the namespace began to end is missed. */
+ * Everything of every resource is watched, so what is left is known without asking; the watches of one loop are in
+ * step, so nothing that was written before the namespace began to end is missed. */
 #include "controllers/controllers.h"
 #include "controllers/namespace/conditions.h"
 
@@ -38,7 +38,10 @@ static void delete_content(const struct view *v, int which, struct str namespace
     if (!undeleted)
         return;
     if (resource_storage_version(r)->verbs & VERB_DELETE_COLLECTION) {
-        struct write w = {.call = {.verb = VERB_DELETE_COLLECTION, .resource = r, .namespace_ = namespace_, .grace_period_s = -1,
+        struct write w = {.call = {.verb = VERB_DELETE_COLLECTION,
+                                   .resource = r,
+                                   .namespace_ = namespace_,
+                                   .grace_period_s = -1,
                                    .propagation_policy = STR("Background")}};
         ARENA_PUSH(out->arena, out->writes, out->n_writes, out->cap_writes, w);
         return;
@@ -63,7 +66,8 @@ static void finalize(const struct object *o, struct outcome *out)
         outcome_update(out, o, "finalize", body)->accept = 1u << -ERR_NOT_FOUND;
 }
 
-static void reconcile(const struct view *v, struct key key, int64_t now_ms, const struct facts *facts, struct outcome *out)
+static void reconcile(const struct view *v, struct key key, int64_t now_ms, const struct facts *facts,
+                      struct outcome *out)
 {
     (void)facts;
     struct arena *a = out->arena;

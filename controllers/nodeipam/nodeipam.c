@@ -77,7 +77,8 @@ static int by_age(const void *x, const void *y)
     return str_cmp(a->name, b->name);
 }
 
-static void reconcile(const struct view *v, struct key key, int64_t now_ms, const struct facts *facts, struct outcome *out)
+static void reconcile(const struct view *v, struct key key, int64_t now_ms, const struct facts *facts,
+                      struct outcome *out)
 {
     (void)key, (void)now_ms;
     struct arena *a = out->arena;
@@ -98,8 +99,8 @@ static void reconcile(const struct view *v, struct key key, int64_t now_ms, cons
     for (size_t i = 0; i < n_without; i++) {
         struct str cidr;
         if (!take_free(a, &range, &cidr)) {
-            outcome_event(out, without[i], "Normal", "CIDRNotAvailable", "Node " STR_FMT " status is now: CIDRNotAvailable",
-                          STR_ARG(without[i]->name));
+            outcome_event(out, without[i], "Normal", "CIDRNotAvailable",
+                          "Node " STR_FMT " status is now: CIDRNotAvailable", STR_ARG(without[i]->name));
             continue;
         }
         struct value *patch = value_map(a), *list = value_list(a);

@@ -1,5 +1,5 @@
-/* Node lifecycle: a node that is silent for too long is Unknown, and its pods are not ready; what its conditions say stands
- * on it as taints, which the scheduler and the taint eviction act on. */
+/* Node lifecycle: a node that is silent for too long is Unknown, and its pods are not ready; what its conditions say
+ * stands on it as taints, which the scheduler and the taint eviction act on. */
 #include "controllers/controllers.h"
 #include "controllers/nodelifecycle/taints.h"
 #include "openapi/meta/time.h"
@@ -42,8 +42,8 @@ static int64_t later(int64_t a, int64_t b)
 }
 
 /* When it would be too silent if nothing came any more. */
-static int64_t silent_at_ms(const struct view *v, struct arena *a, const struct object *o, const struct core_v1_node *node,
-                            int64_t started_ms)
+static int64_t silent_at_ms(const struct view *v, struct arena *a, const struct object *o,
+                            const struct core_v1_node *node, int64_t started_ms)
 {
     const struct core_v1_node_condition *ready = condition_of(node, "Ready");
     const struct object *lease = view_find(v, WATCH_LEASES, STR(LEASE_NAMESPACE), o->name);
@@ -57,7 +57,8 @@ static int64_t silent_at_ms(const struct view *v, struct arena *a, const struct 
     return heard_ms + (ready ? GRACE_MS : STARTUP_GRACE_MS);
 }
 
-static struct value *unknown(struct arena *a, const char *type, struct value *before, int64_t creation_s, int64_t now_ms)
+static struct value *unknown(struct arena *a, const char *type, struct value *before, int64_t creation_s,
+                             int64_t now_ms)
 {
     struct value *c = before ? before : value_map(a);
     value_setz(a, c, "type", value_stringz(a, type));
@@ -76,7 +77,8 @@ static bool mark_unknown(const struct object *o, int64_t now_ms, struct outcome 
 {
     static const char *const types[] = {"Ready", "MemoryPressure", "DiskPressure", "PIDPressure"};
     struct arena *a = out->arena;
-    struct value *body = object_value(a, o), *list = value_ensure_list(a, value_ensure_map(a, body, "status"), "conditions");
+    struct value *body = object_value(a, o),
+                 *list = value_ensure_list(a, value_ensure_map(a, body, "status"), "conditions");
     bool changed = false;
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         struct value *c = NULL;
@@ -119,7 +121,8 @@ static void mark_pods_not_ready(const struct view *v, const struct object *node,
     }
 }
 
-static void reconcile(const struct view *v, struct key key, int64_t now_ms, const struct facts *facts, struct outcome *out)
+static void reconcile(const struct view *v, struct key key, int64_t now_ms, const struct facts *facts,
+                      struct outcome *out)
 {
     const struct object *o = view_find(v, WATCH_NODES, STR(""), key.name);
     if (!o)
@@ -132,7 +135,8 @@ static void reconcile(const struct view *v, struct key key, int64_t now_ms, cons
         outcome_requeue_at(out, silent_ms + 1);
     if (silent && mark_unknown(o, now_ms, out)) {
         if (ready && str_eqz(ready->status, "True"))
-            outcome_event(out, o, "Normal", "NodeNotReady", "Node " STR_FMT " status is now: NodeNotReady", STR_ARG(o->name));
+            outcome_event(out, o, "Normal", "NodeNotReady", "Node " STR_FMT " status is now: NodeNotReady",
+                          STR_ARG(o->name));
     } else {
         taints_update(o, node, now_ms, out);
     }

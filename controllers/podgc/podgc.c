@@ -1,5 +1,5 @@
-/* Pod GC: ends pods nobody else would end: those of nodes that are gone, those that were deleted before they got a node, and
- * those being deleted on a node that somebody declared out of service. */
+/* Pod GC: ends pods nobody else would end: those of nodes that are gone, those that were deleted before they got a
+ * node, and those being deleted on a node that somebody declared out of service. */
 #include "controllers/controllers.h"
 #include "openapi/meta/time.h"
 #include "openapi/views.h"
@@ -41,11 +41,13 @@ static void keys_of_node(const struct view *v, const struct object *old, const s
     arena_destroy(a);
 }
 
-static void end_pod(const struct object *o, const struct core_v1_pod *pod, const char *why, int64_t now_ms, struct outcome *out)
+static void end_pod(const struct object *o, const struct core_v1_pod *pod, const char *why, int64_t now_ms,
+                    struct outcome *out)
 {
     struct arena *a = out->arena;
     if (!str_eqz(pod->status->phase, "Succeeded") && !str_eqz(pod->status->phase, "Failed")) {
-        struct value *patch = value_map(a), *list = value_path(object_value(a, o), "status.conditions"), *c = value_map(a);
+        struct value *patch = value_map(a), *list = value_path(object_value(a, o), "status.conditions"),
+                     *c = value_map(a);
         list = value_is(list, VALUE_LIST) ? list : value_list(a);
         value_setz(a, c, "type", value_stringz(a, "DisruptionTarget"));
         value_setz(a, c, "status", value_stringz(a, "True"));
@@ -77,7 +79,8 @@ static bool is_out_of_service(struct arena *a, const struct object *o)
     return marked && !ready;
 }
 
-static void reconcile(const struct view *v, struct key key, int64_t now_ms, const struct facts *facts, struct outcome *out)
+static void reconcile(const struct view *v, struct key key, int64_t now_ms, const struct facts *facts,
+                      struct outcome *out)
 {
     const struct object *o = view_find(v, WATCH_PODS, key.namespace_, key.name);
     if (!o)

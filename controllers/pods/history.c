@@ -66,7 +66,8 @@ static void create(const struct object *owner, const char *hash_label, struct va
 {
     struct arena *a = out->arena;
     struct value *body = value_map(a), *owners = value_list(a), *source = object_value(a, owner);
-    struct value *labels = value_path(source, "spec.template.metadata.labels"), *notes = value_path(source, "metadata.annotations");
+    struct value *labels = value_path(source, "spec.template.metadata.labels"),
+                 *notes = value_path(source, "metadata.annotations");
     labels = labels ? labels : value_map(a);
     value_setz(a, labels, hash_label, value_string(a, h->hash));
     value_append(a, owners, controller_reference(a, owner));
@@ -84,8 +85,8 @@ static void create(const struct object *owner, const char *hash_label, struct va
         1u << -ERR_ALREADY_EXISTS;
 }
 
-void history_sync(const struct view *v, int which, const struct object *owner, const char *hash_label, struct outcome *out,
-                  struct history *ret)
+void history_sync(const struct view *v, int which, const struct object *owner, const char *hash_label,
+                  struct outcome *out, struct history *ret)
 {
     struct arena *a = out->arena;
     struct value *data = data_of(a, owner);

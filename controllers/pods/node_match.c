@@ -15,7 +15,8 @@ bool tolerates_taints(const struct core_v1_pod_spec *pod, const struct core_v1_n
 {
     for (size_t i = 0; i < node->spec->taints.len; i++) {
         const struct core_v1_taint *taint = &node->spec->taints.items[i];
-        bool counts = effect ? str_eqz(taint->effect, effect) : !str_eqz(taint->effect, "PreferNoSchedule"), tolerated = false;
+        bool counts = effect ? str_eqz(taint->effect, effect) : !str_eqz(taint->effect, "PreferNoSchedule"),
+             tolerated = false;
         for (size_t j = 0; counts && j < pod->tolerations.len; j++)
             tolerated = tolerated || toleration_matches(&pod->tolerations.items[j], taint);
         if (counts && !tolerated)

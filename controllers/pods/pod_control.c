@@ -30,8 +30,9 @@ void pod_state_read(struct arena *a, const struct object *o, int64_t min_ready_s
 struct value *controller_reference(struct arena *a, const struct object *owner)
 {
     struct value *ref = value_map(a);
-    value_setz(a, ref, "apiVersion",
-               value_string(a, resource_api_version(a, owner->resource->storage_group, owner->resource->storage_version)));
+    value_setz(
+        a, ref, "apiVersion",
+        value_string(a, resource_api_version(a, owner->resource->storage_group, owner->resource->storage_version)));
     value_setz(a, ref, "kind", value_string(a, owner->resource->kind));
     value_setz(a, ref, "name", value_string(a, owner->name));
     value_setz(a, ref, "uid", value_string(a, owner->uid));
@@ -163,7 +164,8 @@ void pods_rank_for_deletion(struct arena *a, struct pod_state *pods, size_t n)
         ranked[i].restarts = restarts_of(pods[i].pod);
         ranked[i].cost = deletion_cost(pods[i].pod);
         for (size_t j = 0; j < n; j++)
-            ranked[i].on_node += pods[i].pod->spec->node_name.len && str_eq(pods[i].pod->spec->node_name, pods[j].pod->spec->node_name);
+            ranked[i].on_node +=
+                pods[i].pod->spec->node_name.len && str_eq(pods[i].pod->spec->node_name, pods[j].pod->spec->node_name);
     }
     qsort(ranked, n, sizeof *ranked, by_rank);
     for (size_t i = 0; i < n; i++)
@@ -180,8 +182,8 @@ static uint64_t scramble(uint64_t x) /* splitmix64 */
     return x ^ (x >> 31);
 }
 
-struct value *pod_from_template(struct arena *a, const struct value *template, const struct object *owner, struct str prefix,
-                                uint64_t random, size_t nth)
+struct value *pod_from_template(struct arena *a, const struct value *template, const struct object *owner,
+                                struct str prefix, uint64_t random, size_t nth)
 {
     static const char alphabet[] = "bcdfghjklmnpqrstvwxz2456789"; /* no vowels: no words */
     char suffix[6] = "";

@@ -30,13 +30,15 @@ static char *text(struct arena *a, const char *fmt, ...)
 /* extra: further members of metadata, beginning with a comma; spec and status: members of theirs. */
 static const char *pod(struct arena *a, const char *name, const char *extra, const char *spec, const char *status)
 {
-    return text(a,
-                "{'apiVersion':'v1','kind':'Pod','metadata':{'name':'%s','namespace':'n','uid':'uid-%s','creationTimestamp':"
-                "'2026-01-01T00:00:00Z'%s},'spec':{%s},'status':{%s}}",
-                name, name, extra, spec, status);
+    return text(
+        a,
+        "{'apiVersion':'v1','kind':'Pod','metadata':{'name':'%s','namespace':'n','uid':'uid-%s','creationTimestamp':"
+        "'2026-01-01T00:00:00Z'%s},'spec':{%s},'status':{%s}}",
+        name, name, extra, spec, status);
 }
 
-#define READY(since) "'phase':'Running','conditions':[{'type':'Ready','status':'True','lastTransitionTime':'" since "'}]"
+#define READY(since) \
+    "'phase':'Running','conditions':[{'type':'Ready','status':'True','lastTransitionTime':'" since "'}]"
 
 static void test_rank(void **state)
 {
@@ -55,7 +57,8 @@ static void test_rank(void **state)
         pod(a, "restarted", "", "'nodeName':'g'",
             READY("2026-01-01T00:00:00Z") ",'containerStatuses':[{'name':'c','restartCount':3}]"),
     };
-    static const char *const want[] = {"unassigned", "pending", "unready", "cheap", "twin2", "twin1", "fresh", "restarted", "old"};
+    static const char *const want[] = {"unassigned", "pending", "unready",   "cheap", "twin2",
+                                       "twin1",      "fresh",   "restarted", "old"};
     size_t n = sizeof objects / sizeof *objects;
     struct view *v = view_from_objects(a, &owner_and_pods, objects, n);
     const struct object **all;
@@ -98,7 +101,8 @@ static void test_available(void **state)
     }
 }
 
-#define OWNED(uid) ",'ownerReferences':[{'apiVersion':'apps/v1','kind':'ReplicaSet','name':'o','uid':'" uid "','controller':true}]"
+#define OWNED(uid) \
+    ",'ownerReferences':[{'apiVersion':'apps/v1','kind':'ReplicaSet','name':'o','uid':'" uid "','controller':true}]"
 
 static void test_claim(void **state)
 {
@@ -132,6 +136,7 @@ static void test_claim(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_rank), cmocka_unit_test(test_available), cmocka_unit_test(test_claim)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_rank), cmocka_unit_test(test_available),
+                                       cmocka_unit_test(test_claim)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,7 +23,8 @@ static void keys_of_pod(const struct view *v, const struct object *old, const st
         const struct apps_v1_replica_set *rs = view_object(a, sets[i]);
         struct label_selector selector;
         struct err err = ERR_INIT;
-        if (label_selector_from_view(a, rs->spec->selector, &selector, &err) == 0 && label_selector_matches(&selector, now))
+        if (label_selector_from_view(a, rs->spec->selector, &selector, &err) == 0 &&
+            label_selector_matches(&selector, now))
             add(arg, sets[i]->namespace_, sets[i]->name);
     }
     arena_destroy(a);
@@ -43,20 +44,21 @@ static void create_pods(struct outcome *out, const struct object *o, int64_t n, 
     for (int64_t i = 0; i < n && i < BURST; i++) {
         struct value *pod = pod_from_template(out->arena, template, o, prefix, random, (size_t)i);
         struct write *w = outcome_create(out, pods, o->namespace_, pod);
-        w->on_success = (struct reconcile_event){o, "Normal", "SuccessfulCreate",
-                                                 arena_printf(out->arena, "Created pod: " STR_FMT, STR_ARG(w->call.name))};
+        w->on_success = (struct reconcile_event){
+            o, "Normal", "SuccessfulCreate", arena_printf(out->arena, "Created pod: " STR_FMT, STR_ARG(w->call.name))};
         w->on_failure = (struct reconcile_event){o, "Warning", "FailedCreate", STR("Error creating: ")};
     }
 }
 
-static void delete_pods(struct outcome *out, const struct object *o, struct pod_state *active, size_t n_active, int64_t n)
+static void delete_pods(struct outcome *out, const struct object *o, struct pod_state *active, size_t n_active,
+                        int64_t n)
 {
     pods_rank_for_deletion(out->arena, active, n_active);
     for (int64_t i = 0; i < n && i < BURST && i < (int64_t)n_active; i++) {
         struct write *w = outcome_delete(out, active[i].object);
-        w->on_success =
-            (struct reconcile_event){o, "Normal", "SuccessfulDelete",
-                                     arena_printf(out->arena, "Deleted pod: " STR_FMT, STR_ARG(active[i].object->name))};
+        w->on_success = (struct reconcile_event){
+            o, "Normal", "SuccessfulDelete",
+            arena_printf(out->arena, "Deleted pod: " STR_FMT, STR_ARG(active[i].object->name))};
         w->on_failure = (struct reconcile_event){o, "Warning", "FailedDelete", STR("Error deleting: ")};
     }
 }
@@ -64,7 +66,8 @@ static void delete_pods(struct outcome *out, const struct object *o, struct pod_
 static bool has_template_labels(const struct object *pod, const struct core_v1_pod_template_spec *template)
 {
     for (size_t i = 0; template && template->metadata && i < template->metadata->labels.len; i++) {
-        if (!str_eq(object_label(pod, template->metadata->labels.items[i].key), template->metadata->labels.items[i].value))
+        if (!str_eq(object_label(pod, template->metadata->labels.items[i].key),
+                    template->metadata->labels.items[i].value))
             return false;
     }
     return true;
@@ -119,7 +122,8 @@ static void write_status(struct outcome *out, const struct object *o, const stru
     outcome_modify(out, o, "status", patch);
 }
 
-static void reconcile(const struct view *v, struct key key, int64_t now_ms, const struct facts *facts, struct outcome *out)
+static void reconcile(const struct view *v, struct key key, int64_t now_ms, const struct facts *facts,
+                      struct outcome *out)
 {
     const struct object *o = view_find(v, WATCH_REPLICASETS, key.namespace_, key.name);
     struct label_selector selector;
@@ -147,7 +151,8 @@ static void reconcile(const struct view *v, struct key key, int64_t now_ms, cons
     }
     int64_t missing = o->deletion_s ? 0 : wanted - counts.replicas;
     if (missing > 0)
-        create_pods(out, o, facts->failure.len ? 1 : missing, facts->random); /* after a failure one shows whether it goes on */
+        create_pods(out, o, facts->failure.len ? 1 : missing,
+                    facts->random); /* after a failure one shows whether it goes on */
     else if (missing < 0)
         delete_pods(out, o, active, n_active, -missing);
     write_status(out, o, rs, &counts, facts->failure, missing, now_ms);

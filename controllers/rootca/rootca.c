@@ -4,9 +4,9 @@
 
 #define NAME "kube-root-ca.crt"
 #define NOTE_KEY "kubernetes.io/description"
-#define NOTE                                                                                                           \
-    "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the "    \
-    "internal service IP or kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes "  \
+#define NOTE                                                                                                          \
+    "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the "   \
+    "internal service IP or kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes " \
     "clusters."
 
 enum { WATCH_NAMESPACES, WATCH_MAPS };
@@ -22,7 +22,8 @@ static void keys_of_map(const struct view *v, const struct object *old, const st
 
 static struct value *content(struct arena *a, struct value *body, const char *ca_pem)
 {
-    struct value *data = value_map(a), *notes = value_ensure_map(a, value_ensure_map(a, body, "metadata"), "annotations");
+    struct value *data = value_map(a),
+                 *notes = value_ensure_map(a, value_ensure_map(a, body, "metadata"), "annotations");
     value_setz(a, data, "ca.crt", value_stringz(a, ca_pem));
     value_setz(a, body, "data", data);
     value_setz(a, notes, NOTE_KEY, value_stringz(a, NOTE));
@@ -36,7 +37,8 @@ static bool is_right(struct arena *a, const struct object *o, const char *ca_pem
            str_eqz(view_map_get(map->metadata->annotations, STR(NOTE_KEY)), NOTE);
 }
 
-static void reconcile(const struct view *v, struct key key, int64_t now_ms, const struct facts *facts, struct outcome *out)
+static void reconcile(const struct view *v, struct key key, int64_t now_ms, const struct facts *facts,
+                      struct outcome *out)
 {
     (void)now_ms;
     struct arena *a = out->arena;
@@ -55,7 +57,8 @@ static void reconcile(const struct view *v, struct key key, int64_t now_ms, cons
     value_setz(a, body, "kind", value_stringz(a, "ConfigMap"));
     value_set_path(a, body, "metadata.name", value_stringz(a, NAME));
     value_set_path(a, body, "metadata.namespace", value_string(a, key.name));
-    struct write *w = outcome_create(out, resource_find(STR(""), STR("configmaps")), key.name, content(a, body, ca_pem));
+    struct write *w =
+        outcome_create(out, resource_find(STR(""), STR("configmaps")), key.name, content(a, body, ca_pem));
     w->accept = 1u << -ERR_ALREADY_EXISTS | 1u << -ERR_NOT_FOUND | 1u << -ERR_FORBIDDEN; /* the namespace is going */
 }
 

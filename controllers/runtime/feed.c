@@ -11,9 +11,9 @@ struct bucket { /* the objects under one index key: an open-addressing set of po
 struct feed {
     const struct resource *resource;
     struct informer *informer;
-    struct object_tree *tree;    /* the newest snapshot, taken when somebody looks */
-    struct map owned;            /* owner uid -> struct bucket */
-    struct map *by_field;        /* one per selectable field that somebody asked for */
+    struct object_tree *tree; /* the newest snapshot, taken when somebody looks */
+    struct map owned;         /* owner uid -> struct bucket */
+    struct map *by_field;     /* one per selectable field that somebody asked for */
     bool *indexed;
     const char *const *fields;
     size_t n_fields;

@@ -1,5 +1,6 @@
-/* feed: one resource as all controllers see it: one informer for everybody, with indexes by owner uid and by the values of
- * selectable fields. Lives on the controllers' loop; a view (view.h) reads it there, so index and snapshot always agree.
+/* feed: one resource as all controllers see it: one informer for everybody, with indexes by owner uid and by the values
+ * of selectable fields. Lives on the controllers' loop; a view (view.h) reads it there, so index and snapshot always
+ * agree.
  */
 #ifndef SKIFF_CONTROLLERS_RUNTIME_FEED_H
 #define SKIFF_CONTROLLERS_RUNTIME_FEED_H
@@ -13,7 +14,7 @@ struct feed_listener {
     void (*on_change)(void *arg, const struct object *old, const struct object *now);
     void (*on_progress)(void *arg); /* synced, or the revision moved on */
     void *arg;
-    struct feed_listener *next;     /* the feed's */
+    struct feed_listener *next; /* the feed's */
 };
 
 struct feed *feed_create(struct client *client, const struct resource *r);

@@ -13,7 +13,8 @@ static struct write *add(struct outcome *out, struct client_call call)
     return &out->writes[out->n_writes - 1];
 }
 
-struct write *outcome_create(struct outcome *out, const struct resource *r, struct str namespace_, const struct value *body)
+struct write *outcome_create(struct outcome *out, const struct resource *r, struct str namespace_,
+                             const struct value *body)
 {
     return add(out, (struct client_call){.verb = VERB_CREATE,
                                          .resource = r,
@@ -31,7 +32,8 @@ static struct client_call about(const struct object *o, enum verb verb, const ch
                                 .name = o->name};
 }
 
-struct write *outcome_update(struct outcome *out, const struct object *o, const char *subresource, const struct value *body)
+struct write *outcome_update(struct outcome *out, const struct object *o, const char *subresource,
+                             const struct value *body)
 {
     struct client_call call = about(o, VERB_UPDATE, subresource);
     call.body = body;
@@ -69,8 +71,8 @@ struct write *outcome_delete(struct outcome *out, const struct object *o)
     return w;
 }
 
-void outcome_event(struct outcome *out, const struct object *object, const char *type, const char *reason, const char *fmt,
-                   ...)
+void outcome_event(struct outcome *out, const struct object *object, const char *type, const char *reason,
+                   const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);

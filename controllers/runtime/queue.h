@@ -1,5 +1,5 @@
-/* queue: the keys of one controller that want a reconcile: each key once, in order of arrival, never one key twice at the
- * same time; failures back off exponentially (5 ms doubling to about 16 minutes, as client-go's rate limiter).
+/* queue: the keys of one controller that want a reconcile: each key once, in order of arrival, never one key twice at
+ * the same time; failures back off exponentially (5 ms doubling to about 16 minutes, as client-go's rate limiter).
  */
 #ifndef SKIFF_CONTROLLERS_RUNTIME_QUEUE_H
 #define SKIFF_CONTROLLERS_RUNTIME_QUEUE_H
@@ -12,9 +12,9 @@
 
 struct queue_item {
     char *namespace_, *name; /* owned */
-    bool dirty;    /* wants to run */
+    bool dirty;              /* wants to run */
     bool running;
-    bool queued;   /* linked below */
+    bool queued;      /* linked below */
     int64_t since_ms; /* wall clock: when the key came in */
     int failures;
     char *failure; /* owned: why the last run failed, NULL = it did not, or nobody said */

@@ -1,8 +1,9 @@
 /* The runtime of all controllers: observes, queues, calls the pure reconcile functions, executes what they want and
  * retries. One loop runs them all; a reconcile is a short computation, its writes are requests that end later.
  *
- * A key runs again only when the feeds have caught up with what its last run wrote: else a controller would act on its own
- * past (create the same pods twice). After a failure whose outcome is unknown the same rule holds for the newest revision.
+ * A key runs again only when the feeds have caught up with what its last run wrote: else a controller would act on its
+ * own past (create the same pods twice). After a failure whose outcome is unknown the same rule holds for the newest
+ * revision.
  */
 #include "controllers/runtime/controller.h"
 
@@ -18,7 +19,7 @@
 #include <sys/random.h>
 
 #define FACT_ROUNDS_MAX 3
-#define RUNS_PER_TURN 64  /* then the loop gets its turn */
+#define RUNS_PER_TURN 64 /* then the loop gets its turn */
 
 struct running {
     struct controllers *all;
@@ -30,7 +31,7 @@ struct running {
         struct feed_listener listener;
         struct running *running;
         int which;
-    } *at;
+    } * at;
     struct job *jobs; /* reconciles under way: writes not answered yet, or not seen by the feeds */
     bool turn_posted;
 };
@@ -44,7 +45,7 @@ struct controllers {
     bool stopped;
     const struct controllers_settings *settings;
     int64_t started_ms;
-    size_t n_posted;       /* posts under way that point here */
+    size_t n_posted; /* posts under way that point here */
 };
 
 /* One reconcile, from the call until the feeds have seen its writes. */
@@ -54,7 +55,7 @@ struct job {
     struct arena *arena;
     struct outcome outcome;
     struct facts facts;
-    size_t pending;        /* answers awaited */
+    size_t pending; /* answers awaited */
     int fact_rounds;
     bool failed, waiting;
     int64_t *wait_revisions; /* by watch, 0 = none */
@@ -131,8 +132,8 @@ static void note_written(struct job *job, const struct resource *resource, int64
 static void record(struct running *r, const struct reconcile_event *e, const char *more)
 {
     if (e->about)
-        client_event(r->client, r->controller->component, "", e->about, e->type, e->reason, STR_FMT "%s", STR_ARG(e->message),
-                     more);
+        client_event(r->client, r->controller->component, "", e->about, e->type, e->reason, STR_FMT "%s",
+                     STR_ARG(e->message), more);
 }
 
 static void on_written(void *arg, const struct client_answer *answer)
@@ -209,7 +210,11 @@ static void fetch_facts(struct job *job)
             continue;
         struct expected_answer *expected = ARENA_NEW(job->arena, struct expected_answer);
         *expected = (struct expected_answer){.job = job, .fact = i};
-        struct client_call call = {.verb = VERB_GET, .resource = wanted[i].resource, .namespace_ = wanted[i].namespace_, .name = wanted[i].name, .grace_period_s = -1};
+        struct client_call call = {.verb = VERB_GET,
+                                   .resource = wanted[i].resource,
+                                   .namespace_ = wanted[i].namespace_,
+                                   .name = wanted[i].name,
+                                   .grace_period_s = -1};
         client_send(job->running->client, &call, on_fact, expected);
     }
 }
@@ -345,7 +350,8 @@ static void watch_one(struct controllers *c, struct running *r, const struct res
     int which = r->view.n++;
     r->view.feeds[which] = find_feed(c, resource);
     r->at[which] = (struct watch_at){.running = r, .which = which};
-    r->at[which].listener = (struct feed_listener){.on_change = on_change, .on_progress = on_progress, .arg = &r->at[which]};
+    r->at[which].listener =
+        (struct feed_listener){.on_change = on_change, .on_progress = on_progress, .arg = &r->at[which]};
     feed_listen(r->view.feeds[which], &r->at[which].listener);
 }
 
@@ -379,8 +385,8 @@ static int start_one(struct controllers *c, struct api_server *server, struct ru
         const struct controller_watch *watch = &controller->watches[i];
         const struct resource *resource = resource_find(str_from(watch->group), str_from(watch->resource));
         if (!resource)
-            return err_set(err, ERR_INTERNAL, "controller %s: no resource %s in group %s", controller->name, watch->resource,
-                           watch->group);
+            return err_set(err, ERR_INTERNAL, "controller %s: no resource %s in group %s", controller->name,
+                           watch->resource, watch->group);
         watch_one(c, r, resource);
     }
     if (controller->keys_of_any)

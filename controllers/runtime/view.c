@@ -98,8 +98,8 @@ size_t view_by_field(const struct view *v, struct arena *a, int which, const cha
 
 /* ---- tests ---- */
 
-static struct object_tree *tree_with(struct arena *a, struct object_tree *t, const struct resource *r, const char *const *objects,
-                                     size_t n)
+static struct object_tree *tree_with(struct arena *a, struct object_tree *t, const struct resource *r,
+                                     const char *const *objects, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         struct json_options plain = {0};

@@ -11,7 +11,8 @@ static void keys_of_account(const struct view *v, const struct object *old, cons
         add(arg, STR(""), old->namespace_);
 }
 
-static void reconcile(const struct view *v, struct key key, int64_t now_ms, const struct facts *facts, struct outcome *out)
+static void reconcile(const struct view *v, struct key key, int64_t now_ms, const struct facts *facts,
+                      struct outcome *out)
 {
     (void)now_ms, (void)facts;
     const struct object *namespace_ = view_find(v, WATCH_NAMESPACES, STR(""), key.name);

@@ -70,7 +70,8 @@ static bool is_healthy(const struct pod_state *p)
 
 static struct str claim_name(struct stateful *s, struct str template, int64_t ordinal)
 {
-    return arena_printf(s->out->arena, STR_FMT "-" STR_FMT "-%" PRId64, STR_ARG(template), STR_ARG(s->object->name), ordinal);
+    return arena_printf(s->out->arena, STR_FMT "-" STR_FMT "-%" PRId64, STR_ARG(template), STR_ARG(s->object->name),
+                        ordinal);
 }
 
 static void use_claims(struct stateful *s, struct value *spec, int64_t ordinal)
@@ -79,7 +80,8 @@ static void use_claims(struct stateful *s, struct value *spec, int64_t ordinal)
     struct value *whole = object_value(a, s->object), *templates = value_path(whole, "spec.volumeClaimTemplates");
     struct value *labels = value_path(whole, "spec.selector.matchLabels");
     for (size_t i = 0; i < value_len(templates); i++) {
-        struct value *claim = value_at(templates, i), *volumes = value_ensure_list(a, spec, "volumes"), *volume = value_map(a);
+        struct value *claim = value_at(templates, i), *volumes = value_ensure_list(a, spec, "volumes"),
+                     *volume = value_map(a);
         struct str name = value_path_str(claim, "metadata.name"), full = claim_name(s, name, ordinal);
         for (size_t k = value_len(volumes); k-- > 0;) {
             if (str_eq(value_path_str(value_at(volumes, k), "name"), name))
@@ -98,8 +100,8 @@ static void use_claims(struct stateful *s, struct value *spec, int64_t ordinal)
         struct value *claim_labels = value_ensure_map(a, value_getz(claim, "metadata"), "labels");
         for (size_t k = 0; labels && k < labels->map.len; k++)
             value_set(a, claim_labels, labels->map.members[k].key, labels->map.members[k].value);
-        outcome_create(s->out, resource_find(STR(""), STR("persistentvolumeclaims")), s->object->namespace_, claim)->accept =
-            1u << -ERR_ALREADY_EXISTS;
+        outcome_create(s->out, resource_find(STR(""), STR("persistentvolumeclaims")), s->object->namespace_, claim)
+            ->accept = 1u << -ERR_ALREADY_EXISTS;
     }
 }
 
@@ -130,7 +132,8 @@ static void create_pod(struct stateful *s, int64_t ordinal)
     struct str revision = needs_current(s, ordinal) ? s->current : s->history.name;
     struct str name = arena_printf(a, STR_FMT "-%" PRId64, STR_ARG(s->object->name), ordinal);
     struct value *pod = pod_from_template(a, template_of(s, revision), s->object, name, 0, 0);
-    struct value *meta = value_getz(pod, "metadata"), *spec = value_getz(pod, "spec"), *labels = value_ensure_map(a, meta, "labels");
+    struct value *meta = value_getz(pod, "metadata"), *spec = value_getz(pod, "spec"),
+                 *labels = value_ensure_map(a, meta, "labels");
     value_setz(a, meta, "name", value_string(a, name));
     value_setz(a, meta, "generateName", value_string(a, arena_printf(a, STR_FMT "-", STR_ARG(s->object->name))));
     value_setz(a, labels, REVISION_LABEL, value_string(a, revision));
@@ -141,12 +144,14 @@ static void create_pod(struct stateful *s, int64_t ordinal)
         value_setz(a, spec, "subdomain", value_string(a, s->set->spec->service_name));
     use_claims(s, spec, ordinal);
     struct write *w = outcome_create(s->out, resource_find(STR(""), STR("pods")), s->object->namespace_, pod);
-    w->on_success = (struct reconcile_event){s->object, "Normal", "SuccessfulCreate",
-                                             arena_printf(a, "create Pod " STR_FMT " in StatefulSet " STR_FMT " successful",
-                                                          STR_ARG(name), STR_ARG(s->object->name))};
-    w->on_failure = (struct reconcile_event){s->object, "Warning", "FailedCreate",
-                                             arena_printf(a, "create Pod " STR_FMT " in StatefulSet " STR_FMT " failed error: ",
-                                                          STR_ARG(name), STR_ARG(s->object->name))};
+    w->on_success =
+        (struct reconcile_event){s->object, "Normal", "SuccessfulCreate",
+                                 arena_printf(a, "create Pod " STR_FMT " in StatefulSet " STR_FMT " successful",
+                                              STR_ARG(name), STR_ARG(s->object->name))};
+    w->on_failure = (struct reconcile_event){
+        s->object, "Warning", "FailedCreate",
+        arena_printf(a, "create Pod " STR_FMT " in StatefulSet " STR_FMT " failed error: ", STR_ARG(name),
+                     STR_ARG(s->object->name))};
 }
 
 static void delete_pod(struct stateful *s, const struct pod_state *p)
@@ -154,12 +159,14 @@ static void delete_pod(struct stateful *s, const struct pod_state *p)
     if (p->object->deletion_s)
         return;
     struct write *w = outcome_delete(s->out, p->object);
-    w->on_success = (struct reconcile_event){s->object, "Normal", "SuccessfulDelete",
-                                             arena_printf(s->out->arena, "delete Pod " STR_FMT " in StatefulSet " STR_FMT " successful",
-                                                          STR_ARG(p->object->name), STR_ARG(s->object->name))};
-    w->on_failure = (struct reconcile_event){s->object, "Warning", "FailedDelete",
-                                             arena_printf(s->out->arena, "delete Pod " STR_FMT " in StatefulSet " STR_FMT " failed error: ",
-                                                          STR_ARG(p->object->name), STR_ARG(s->object->name))};
+    w->on_success = (struct reconcile_event){
+        s->object, "Normal", "SuccessfulDelete",
+        arena_printf(s->out->arena, "delete Pod " STR_FMT " in StatefulSet " STR_FMT " successful",
+                     STR_ARG(p->object->name), STR_ARG(s->object->name))};
+    w->on_failure = (struct reconcile_event){
+        s->object, "Warning", "FailedDelete",
+        arena_printf(s->out->arena, "delete Pod " STR_FMT " in StatefulSet " STR_FMT " failed error: ",
+                     STR_ARG(p->object->name), STR_ARG(s->object->name))};
 }
 
 /* ---- one run ---- */
@@ -233,9 +240,10 @@ static void write_status(struct stateful *s)
         revision = s->history.name; /* the roll-out is over */
         current = updated;
     }
-    if (have->observed_generation >= s->object->generation && have->replicas == replicas && have->ready_replicas == ready &&
-        have->available_replicas == available && have->current_replicas == current && have->updated_replicas == updated &&
-        str_eq(have->current_revision, revision) && str_eq(have->update_revision, s->history.name))
+    if (have->observed_generation >= s->object->generation && have->replicas == replicas &&
+        have->ready_replicas == ready && have->available_replicas == available && have->current_replicas == current &&
+        have->updated_replicas == updated && str_eq(have->current_revision, revision) &&
+        str_eq(have->update_revision, s->history.name))
         return;
     struct value *patch = value_map(a), *status = value_ensure_map(a, patch, "status");
     value_setz(a, status, "observedGeneration", value_int(a, s->object->generation));
@@ -278,7 +286,8 @@ static void read_spec(struct stateful *s)
     }
 }
 
-static void reconcile(const struct view *v, struct key key, int64_t now_ms, const struct facts *facts, struct outcome *out)
+static void reconcile(const struct view *v, struct key key, int64_t now_ms, const struct facts *facts,
+                      struct outcome *out)
 {
     (void)facts;
     struct arena *a = out->arena;

@@ -1,5 +1,5 @@
-/* Taint eviction: pods that do not tolerate a NoExecute taint of their node are deleted: at once, or when the shortest time
- * is over for which they do. */
+/* Taint eviction: pods that do not tolerate a NoExecute taint of their node are deleted: at once, or when the shortest
+ * time is over for which they do. */
 #include "controllers/controllers.h"
 #include "controllers/pods/node_match.h"
 #include "openapi/meta/time.h"
@@ -89,13 +89,15 @@ static void evict(const struct object *o, int64_t now_ms, struct outcome *out)
     outcome_delete(out, o);
 }
 
-static void reconcile(const struct view *v, struct key key, int64_t now_ms, const struct facts *facts, struct outcome *out)
+static void reconcile(const struct view *v, struct key key, int64_t now_ms, const struct facts *facts,
+                      struct outcome *out)
 {
     const struct object *o = view_find(v, WATCH_PODS, key.namespace_, key.name);
     if (!o || o->deletion_s)
         return;
     const struct core_v1_pod *pod = view_object(out->arena, o);
-    const struct object *node = pod->spec->node_name.len ? view_find(v, WATCH_NODES, STR(""), pod->spec->node_name) : NULL;
+    const struct object *node =
+        pod->spec->node_name.len ? view_find(v, WATCH_NODES, STR(""), pod->spec->node_name) : NULL;
     if (!may_evict(node))
         return;
     int64_t due = due_ms(pod, view_object(out->arena, node), facts->since_ms);
