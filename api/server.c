@@ -11,6 +11,8 @@
 #include "base/log.h"
 #include "base/net/http.h"
 #include "base/net/tls.h"
+#include "storage/crypt/crypt.h"
+#include "storage/crypt/reseal.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -52,6 +54,16 @@ static int start_store(struct api_server *s, struct err *err)
     snprintf(path, sizeof path, "%s/store", dir);
     struct kv_rocksdb_options opt = {.dir = path};
     return kv_open_rocksdb(&opt, &s->kv, err);
+}
+
+/* Before the first read. Servers that share an external store share its keys too: those they are given. */
+static int start_crypt(struct api_server *s, struct err *err)
+{
+    bool own_store = strncmp(s->options.store, "etcd", 4) != 0;
+    int rc = crypt_open(s->options.data_dir, s->options.encryption_config, own_store, &s->crypt, err);
+    if (rc == 0)
+        crypt_install(s->crypt, s->kv);
+    return rc;
 }
 
 static int start_cache(struct api_server *s, struct err *err)
@@ -126,6 +138,8 @@ static int start_all(struct api_server *s, struct err *err)
 {
     int rc = start_store(s, err);
     if (rc == 0)
+        rc = start_crypt(s, err);
+    if (rc == 0)
         rc = start_identities(s, err);
     if (rc == 0)
         rc = start_cache(s, err);
@@ -143,6 +157,8 @@ static int start_all(struct api_server *s, struct err *err)
         rc = bootstrap_run(s, err);
     if (rc == 0)
         rc = write_kubeconfig(s, err);
+    if (rc == 0)
+        s->reseal = reseal_start(s->crypt, s->kv);
     return rc;
 }
 
@@ -196,6 +212,7 @@ void api_server_stop(struct api_server *s)
     if (!s)
         return;
     s->stopping = true;
+    reseal_stop(s->reseal);
     stop_http(s);
     if (s->cache && s->n_loops)
         api_verbs_finish(s);
@@ -213,6 +230,7 @@ void api_server_stop(struct api_server *s)
     if (s->cache)
         cache_destroy(s->cache);
     kv_close(s->kv);
+    crypt_destroy(s->crypt);
     for (size_t i = 0; i < s->n_loops; i++)
         loop_destroy(s->loops[i]);
     if (s->pki)

@@ -14,6 +14,9 @@
 #include <stdbool.h>
 
 struct pki;
+struct crypt;
+struct reseal;
+struct snapshot_schedule;
 struct tls_context;
 struct rbac;          /* api/chain/rbac.h: rules compiled from objects, kept current by watch */
 struct authenticator; /* api/chain/authn.h */
@@ -31,12 +34,19 @@ struct api_server_options {
     const char *tls_san;           /* further names and addresses, comma-separated, or NULL */
     const char *disable_admission; /* comma-separated plugin names, or NULL */
     const char *advertise_address; /* of the kubernetes endpoints; NULL = from listen */
+    const char *encryption_config; /* EncryptionConfiguration file; NULL = DIR/pki/encryption.yaml, made when absent */
+    const char *snapshot_dir;      /* NULL = data_dir/snapshots */
+    int64_t snapshot_every_ms;     /* 0 = none are taken by the server itself */
+    int64_t snapshot_keep;         /* how many; 0 = all */
     int n_loops;                   /* network threads, 0 = number of processors */
 };
 
 struct api_server {
     struct api_server_options options;
     struct kv *kv;
+    struct crypt *crypt;                 /* storage/crypt/crypt.h: the keys that seal values at rest */
+    struct reseal *reseal;               /* brings what is stored to them */
+    struct snapshot_schedule *snapshots; /* NULL unless asked for */
     struct cache *cache;
     struct loop *loops[16]; /* network threads */
     size_t n_loops;

@@ -156,6 +156,8 @@ static int run(int argc, char **argv)
          .help = "where pods and nodes reach this server"},
         {.name = "disable-admission", .kind = OPTION_STRING, .value = &opt.disable_admission, .argument = "PLUGINS",
          .help = "admission plugins to leave out, by commas"},
+        {.name = "encryption-provider-config", .kind = OPTION_STRING, .value = &opt.encryption_config, .argument = "FILE",
+         .help = "an EncryptionConfiguration, in place of DIR/pki/encryption.yaml"},
         {.name = "verbose", .kind = OPTION_BOOL, .value = &verbose, .help = "log more"},
         {0},
     };

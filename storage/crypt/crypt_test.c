@@ -1,0 +1,289 @@
+#include "storage/crypt/configuration.h"
+#include "storage/crypt/crypt.h"
+#include "storage/crypt/reseal.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define KEY_A "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
+#define KEY_B "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY="
+#define HEAD "kind: EncryptionConfiguration\napiVersion: apiserver.config.k8s.io/v1\nresources:\n"
+#define GCM_A "  - aesgcm: {keys: [{name: a, secret: " KEY_A "}]}\n"
+#define GCM_BA "  - aesgcm: {keys: [{name: b, secret: " KEY_B "}, {name: a, secret: " KEY_A "}]}\n"
+#define IDENTITY "  - identity: {}\n"
+#define SECRETS "- resources: [secrets]\n  providers:\n"
+
+static char dir[64];
+
+static int set_up(void **state)
+{
+    (void)state;
+    strcpy(dir, "/tmp/crypt-test-XXXXXX");
+    return mkdtemp(dir) ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+    char command[128];
+    (void)state;
+    snprintf(command, sizeof command, "rm -r %s", dir);
+    return system(command);
+}
+
+static const char *write_config(const char *text)
+{
+    static char path[128];
+    snprintf(path, sizeof path, "%s/config.yaml", dir);
+    FILE *f = fopen(path, "w");
+    fputs(text, f);
+    fclose(f);
+    return path;
+}
+
+static struct crypt *open_with(const char *text)
+{
+    struct crypt *c;
+    struct err err = ERR_INIT;
+    if (crypt_open(dir, write_config(text), true, &c, &err) < 0)
+        fail_msg("%s", err.message);
+    return c;
+}
+
+static void refusals(void **state)
+{
+    static const struct {
+        const char *given, *want;
+    } rows[] = {
+        {"kind: Pod\napiVersion: v1\n", "this is no EncryptionConfiguration of apiserver.config.k8s.io/v1"},
+        {HEAD "  []\n", "resources: at least one rule is required"},
+        {HEAD "- resources: []\n  providers:\n" GCM_A, "resources[0]: resources: name at least one"},
+        {HEAD "- resources: [secrets]\n", "resources[0]: providers: name at least one"},
+        {HEAD "- resources: [sekrets]\n  providers:\n" GCM_A, "resources[0]: resource \"sekrets\" is not known"},
+        {HEAD SECRETS "  - kms: {name: x}\n",
+         "resources[0]: provider kms is not known: use aesgcm, aescbc, secretbox or identity"},
+        {HEAD SECRETS "  - aesgcm: {keys: [{name: a, secret: QUJD}]}\n",
+         "resources[0]: aesgcm: key a: secret is not of the expected length, got 3, expected one of 16, 24 or 32"},
+        {HEAD SECRETS "  - secretbox: {keys: [{name: a, secret: MDEyMzQ1Njc4OTAxMjM0NQ==}]}\n",
+         "resources[0]: secretbox: key a: secret is not of the expected length, got 16, expected one of 32"},
+        {HEAD SECRETS "  - aesgcm: {keys: [{name: a, secret: '***'}]}\n",
+         "resources[0]: aesgcm: key a: secret must be base64 encoded"},
+        {HEAD SECRETS "  - aesgcm: {keys: [{name: a, secret: " KEY_A "}, {name: a, secret: " KEY_B "}]}\n",
+         "resources[0]: aesgcm: key names must be unique: a"},
+        {HEAD SECRETS "  - aesgcm: {keys: []}\n", "resources[0]: aesgcm: keys: at least one key is required"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct arena *a = arena_create(0);
+        struct encryption_configuration got;
+        struct err err = ERR_INIT;
+        assert_true(encryption_configuration_parse(a, str_from(rows[i].given), &got, &err) < 0);
+        assert_string_equal(err.message, rows[i].want);
+        arena_destroy(a);
+    }
+}
+
+static void which_keys(void **state)
+{
+    static const struct {
+        const char *resources, *key;
+        bool want;
+    } rows[] = {
+        {"secrets", "/registry/secrets/a/b", true},
+        {"secrets", "/registry/configmaps/a/b", false},
+        {"secrets, configmaps", "/registry/configmaps/a/b", true},
+        {"deployments.apps", "/registry/deployments/a/b", true},
+        {"services", "/registry/services/specs/a/b", true},
+        {"'*.apps'", "/registry/statefulsets/a/b", true},
+        {"'*.apps'", "/registry/secrets/a/b", false},
+        {"'*.'", "/registry/secrets/a/b", true},
+        {"'*.'", "/registry/deployments/a/b", false},
+        {"pandas.zoo.example", "/registry/zoo.example/pandas/a/b", true},
+        {"'*.zoo.example'", "/registry/zoo.example/pandas/a/b", true},
+        {"'*.*'", "/registry/zoo.example/pandas/a/b", true},
+        {"'*.*'", "/skiff/x", false},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char text[512];
+        snprintf(text, sizeof text, HEAD "- resources: [%s]\n  providers:\n" GCM_A, rows[i].resources);
+        struct crypt *c = open_with(text);
+        assert_int_equal(crypt_wants(c, str_from(rows[i].key)), rows[i].want);
+        crypt_destroy(c);
+    }
+}
+
+static void made_at_first_start(void **state)
+{
+    struct crypt *c, *again;
+    struct err err = ERR_INIT;
+    struct stat st;
+    char path[128];
+    struct buf sealed = {0}, opened = {0};
+    struct str key = STR("/registry/secrets/a/b");
+    (void)state;
+    assert_int_equal(crypt_open(dir, NULL, false, &c, &err), 0); /* none, and none made */
+    assert_int_equal(crypt_seal(c, key, STR("x"), &sealed, &err), 1);
+    crypt_destroy(c);
+    assert_int_equal(crypt_open(dir, NULL, true, &c, &err), 0);
+    snprintf(path, sizeof path, "%s/" CRYPT_FILE, dir);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+    assert_int_equal(crypt_seal(c, key, STR("hunter2"), &sealed, &err), 0);
+    assert_true(crypt_is_sealed(buf_str(&sealed)));
+    assert_true(str_starts(buf_str(&sealed), STR("k8s:enc:aesgcm:v1:key-")));
+    assert_true(crypt_has_key(c, crypt_key_id(buf_str(&sealed))));
+    assert_int_equal(crypt_open(dir, NULL, true, &again, &err), 0); /* the same key */
+    assert_int_equal(crypt_unseal(again, key, buf_str(&sealed), &opened, &err), 0);
+    assert_true(str_eqz(buf_str(&opened), "hunter2"));
+    struct crypt *other = open_with(HEAD SECRETS GCM_A); /* another file leads; this one's key still opens */
+    opened.len = 0;
+    assert_int_equal(crypt_unseal(other, key, buf_str(&sealed), &opened, &err), 0);
+    assert_true(str_eqz(buf_str(&opened), "hunter2"));
+    crypt_destroy(other), crypt_destroy(again), crypt_destroy(c);
+    buf_free(&sealed), buf_free(&opened);
+}
+
+static void unknown_key(void **state)
+{
+    struct crypt *c = open_with(HEAD SECRETS GCM_A);
+    struct err err = ERR_INIT;
+    struct buf out = {0};
+    (void)state;
+    assert_int_equal(crypt_unseal(c, STR("/registry/secrets/a/b"), STR("k8s:enc:aesgcm:v1:zzz:0123456789"), &out, &err), ERR_CORRUPT);
+    assert_non_null(strstr(err.message, "sealed with key aesgcm:zzz, which is not in "));
+    assert_int_equal(crypt_unseal(c, STR("/registry/secrets/a/b"), STR("k8s:enc:"), &out, &err), ERR_CORRUPT);
+    assert_false(crypt_has_key(c, STR("aesgcm:zzz")));
+    crypt_destroy(c);
+    buf_free(&out);
+}
+
+/* ---- in a store ---- */
+
+static void put(struct kv *kv, const char *key, const char *value)
+{
+    struct arena *a = arena_create(0);
+    struct err err = ERR_INIT;
+    struct kv_op op = {.kind = KV_PUT, .key = str_from(key), .value = str_from(value)};
+    struct kv_txn txn = {.success = &op, .n_success = 1};
+    struct kv_txn_result result;
+    assert_int_equal(kv_txn_wait(kv, a, &txn, &result, &err), 0);
+    arena_destroy(a);
+}
+
+static bool keep_value(void *arg, const struct kv_pair *p)
+{
+    buf_add_str(arg, p->value);
+    return true;
+}
+
+static void check_value(struct kv *kv, const char *key, const char *want, enum crypt_seen seen)
+{
+    struct buf out = {0};
+    struct err err = ERR_INIT;
+    crypt_seen_reset();
+    if (kv_range(kv, str_from(key), STR_NULL, 0, 0, keep_value, &out, NULL, &err) < 0)
+        fail_msg("%s", err.message);
+    assert_true(str_eqz(buf_str(&out), want));
+    assert_int_equal(crypt_seen(), seen);
+    buf_free(&out);
+}
+
+static struct kv *open_store(struct crypt *c)
+{
+    char path[128];
+    struct kv *kv;
+    struct err err = ERR_INIT;
+    snprintf(path, sizeof path, "%s/store", dir);
+    assert_int_equal(kv_open_rocksdb(&(struct kv_rocksdb_options){.dir = path}, &kv, &err), 0);
+    if (c)
+        crypt_install(c, kv);
+    return kv;
+}
+
+static bool found_on_disk(const char *text)
+{
+    char command[256];
+    snprintf(command, sizeof command, "grep -rqF '%s' %s/store", text, dir);
+    return system(command) == 0;
+}
+
+static void sealed_on_disk(void **state)
+{
+    struct crypt *c = open_with(HEAD SECRETS GCM_A);
+    struct kv *kv = open_store(c);
+    (void)state;
+    put(kv, "/registry/secrets/a/b", "correct-horse-battery");
+    put(kv, "/registry/configmaps/a/b", "plain-as-day");
+    check_value(kv, "/registry/secrets/a/b", "correct-horse-battery", CRYPT_SEEN_CURRENT);
+    kv_close(kv);
+    assert_false(found_on_disk("correct-horse-battery"));
+    assert_true(found_on_disk("plain-as-day"));
+    assert_true(found_on_disk("k8s:enc:aesgcm:v1:a:"));
+    crypt_destroy(c);
+}
+
+static void run_reseal(struct crypt *c, struct kv *kv, int want_rc, int64_t want_written)
+{
+    struct reseal_counts counts;
+    struct err err = ERR_INIT;
+    atomic_bool stop = false;
+    assert_int_equal(reseal_run(c, kv, &stop, &counts, &err), want_rc);
+    assert_int_equal(counts.written, want_written);
+}
+
+static void rotation(void **state)
+{
+    char key[64];
+    struct kv *kv = open_store(NULL);
+    (void)state;
+    for (int i = 0; i < 150; i++) {
+        snprintf(key, sizeof key, "/registry/secrets/a/s%03d", i);
+        put(kv, key, "old-and-plain");
+    }
+    put(kv, "/registry/configmaps/a/c", "never");
+    kv_close(kv);
+    static const struct {
+        const char *config;
+        int rc;
+        int64_t written;
+        enum crypt_seen seen;
+    } steps[] = {
+        {HEAD SECRETS GCM_A IDENTITY, 0, 150, CRYPT_SEEN_CURRENT},
+        {HEAD SECRETS GCM_A IDENTITY, 1, 0, CRYPT_SEEN_CURRENT}, /* the mark stands */
+        {HEAD SECRETS GCM_BA, 0, 150, CRYPT_SEEN_CURRENT},
+        {HEAD SECRETS IDENTITY GCM_BA, 0, 150, CRYPT_SEEN_PLAIN},
+        {HEAD SECRETS "  - aescbc: {keys: [{name: a, secret: " KEY_A "}]}\n", 0, 150, CRYPT_SEEN_CURRENT},
+        {HEAD SECRETS "  - secretbox: {keys: [{name: a, secret: " KEY_A "}]}\n  - aescbc: {keys: [{name: a, secret: " KEY_A "}]}\n",
+         0, 150, CRYPT_SEEN_CURRENT},
+    };
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+        struct crypt *c = open_with(steps[i].config);
+        kv = open_store(c);
+        run_reseal(c, kv, steps[i].rc, steps[i].written);
+        check_value(kv, "/registry/secrets/a/s000", "old-and-plain", steps[i].seen);
+        check_value(kv, "/registry/secrets/a/s149", "old-and-plain", steps[i].seen);
+        check_value(kv, "/registry/configmaps/a/c", "never", CRYPT_SEEN_PLAIN);
+        kv_close(kv);
+        crypt_destroy(c);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(refusals, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(which_keys, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(made_at_first_start, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(unknown_key, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(sealed_on_disk, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(rotation, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
