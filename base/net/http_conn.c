@@ -399,7 +399,10 @@ static void conn_got(struct http_conn *c, const char *p, size_t len)
     case PROTOCOL_RAW:
         raw_input(c, p, len);
         break;
-    case PROTOCOL_LINGER:
+    case PROTOCOL_LINGER: /* one that goes on and on has not been listening */
+        c->lingered += len;
+        if (c->lingered > HTTP_LINGER_MAX)
+            conn_doom(c);
         break;
     }
 }
@@ -445,7 +448,8 @@ void conn_input(struct http_conn *c)
 {
     c->input_due = false;
     c->dry = false;
-    c->active_ms = clock_mono_ms();
+    if (c->protocol != PROTOCOL_LINGER) /* its time runs from its beginning */
+        c->active_ms = clock_mono_ms();
     if (c->protocol == PROTOCOL_HTTP1 && c->h1.in.len)
         http1_input(c, NULL, 0);
     if (c->protocol == PROTOCOL_RAW && c->raw->in.len)

@@ -29,6 +29,7 @@ enum {
     HTTP_IDLE_TIMEOUT_MS = 180000,   /* kept alive without a request */
     HTTP_WRITE_TIMEOUT_MS = 300000,  /* a reader that takes nothing */
     HTTP_LINGER_TIMEOUT_MS = 2000,
+    HTTP_LINGER_MAX = 8 * 1024 * 1024, /* bytes still taken from a peer that was told to go */
     HTTP_SWEEP_MS = 5000,
     HTTP_RECORD_SIZE = 16384, /* plain bytes of a full TLS record */
     HTTP_BURST = 65536,  /* bytes gathered for one write to the socket */
@@ -112,6 +113,7 @@ struct http_conn {
     size_t out_at;
     struct buf sniffed;     /* clear text: up to a preface's length */
     int64_t opened_ms, active_ms, written_ms;
+    size_t lingered; /* bytes dropped since the answer that ended it */
     TAILQ_ENTRY(http_conn) link, dirty_link;
     bool handshaken, dirty, doomed, dry /* the socket had no more to read */, paused, input_due, close_after_flush;
     struct http_peer peer;

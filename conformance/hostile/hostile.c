@@ -29,6 +29,7 @@
 
 static struct sockaddr_in peer;
 static SSL_CTX *tls;
+static SSL *latest; /* never freed, but not lost either */
 
 static void die(const char *what)
 {
@@ -60,7 +61,8 @@ static SSL *dial_tls(const char *alpn)
     SSL_set_fd(s, dial());
     if (SSL_connect(s) != 1)
         die("TLS");
-    return s;
+    latest = s;
+    return latest;
 }
 
 static bool put(SSL *s, const void *data, size_t len)
