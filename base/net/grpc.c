@@ -28,6 +28,9 @@ struct grpc_channel {
     struct http_client *client;
     struct loop *loop;
     struct grpc_call *calls;
+    struct {
+        char *name, *value;
+    } metadata[GRPC_METADATA_MAX];
 };
 
 enum err_code grpc_status_code(int status)
@@ -54,13 +57,22 @@ enum err_code grpc_status_code(int status)
     return status >= 0 && (size_t)status < sizeof codes / sizeof *codes ? codes[status] : ERR_INTERNAL;
 }
 
+static void channel_free(struct grpc_channel *c)
+{
+    for (size_t i = 0; i < GRPC_METADATA_MAX; i++) {
+        free(c->metadata[i].name);
+        free(c->metadata[i].value);
+    }
+    free(c);
+}
+
 static void call_free(struct grpc_call *call)
 {
     *(call->prev ? &call->prev->next : &call->channel->calls) = call->next;
     if (call->next)
         call->next->prev = call->prev;
     if (!call->channel->client && !call->channel->calls) /* destroyed inside a callback of its last call */
-        free(call->channel);
+        channel_free(call->channel);
     if (call->unary_message)
         protobuf_c_message_free_unpacked(call->unary_message, NULL);
     buf_free(&call->in);
@@ -264,11 +276,15 @@ static struct grpc_call *call_start(struct grpc_channel *c, const char *path,
     else
         snprintf(timeout, sizeof timeout, "%lldS",
                  (long long)(timeout_ms / 1000 > 99999999 ? 99999999 : timeout_ms / 1000));
-    struct http_header headers[3] = {
+    struct http_header headers[3 + GRPC_METADATA_MAX] = {
         {STR("content-type"), STR("application/grpc")},
         {STR("te"), STR("trailers")},
         {STR("grpc-timeout"), str_from(timeout)},
     };
+    size_t n_headers = timeout_ms > 0 ? 3 : 2;
+    for (size_t i = 0; i < GRPC_METADATA_MAX; i++)
+        if (c->metadata[i].value)
+            headers[n_headers++] = (struct http_header){str_from(c->metadata[i].name), str_from(c->metadata[i].value)};
     struct buf body = {0};
     if (request)
         frame(&body, request);
@@ -276,7 +292,7 @@ static struct grpc_call *call_start(struct grpc_channel *c, const char *path,
         .method = STR("POST"),
         .path = str_from(path),
         .headers = headers,
-        .n_headers = timeout_ms > 0 ? 3 : 2,
+        .n_headers = n_headers,
         .body = buf_str(&body),
         .body_streamed = !request,
         .timeout_ms = timeout_ms,
@@ -376,12 +392,24 @@ void grpc_channel_destroy(struct grpc_channel *c)
     http_client_destroy(c->client);
     c->client = NULL;
     if (!c->calls) /* a call in whose callback we are frees itself, and the channel, on the way out */
-        free(c);
+        channel_free(c);
 }
 
 const char *grpc_channel_endpoint(const struct grpc_channel *c)
 {
     return http_client_endpoint(c->client);
+}
+
+void grpc_channel_set_metadata(struct grpc_channel *c, const char *name, const char *value)
+{
+    size_t at = 0;
+    while (at < GRPC_METADATA_MAX && c->metadata[at].name && strcmp(c->metadata[at].name, name) != 0)
+        at++;
+    assert(at < GRPC_METADATA_MAX);
+    if (!c->metadata[at].name)
+        c->metadata[at].name = mem_strdup(name);
+    free(c->metadata[at].value);
+    c->metadata[at].value = value ? mem_strdup(value) : NULL;
 }
 
 void grpc_channel_fail_over(struct grpc_channel *c)

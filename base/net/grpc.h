@@ -53,6 +53,9 @@ int grpc_channel_create(struct loop *loop, const struct grpc_channel_options *op
                         struct err *err);
 void grpc_channel_destroy(struct grpc_channel *c); /* calls in flight end silently; NULL is fine */
 const char *grpc_channel_endpoint(const struct grpc_channel *c);
+/* Metadata sent with every call from now on; copied. NULL takes it away. At most GRPC_METADATA_MAX names. */
+#define GRPC_METADATA_MAX 4
+void grpc_channel_set_metadata(struct grpc_channel *c, const char *lower_case_name, const char *value);
 void grpc_channel_fail_over(struct grpc_channel *c); /* calls end with ERR_UNAVAILABLE; the next address is used next */
 
 struct grpc_call;
