@@ -113,9 +113,10 @@ static void make_always(struct arena *a, const struct schema_message *m, struct 
 {
     for (size_t i = 0; i < m->n_fields; i++) {
         const struct schema_field *f = &m->fields[i];
+        if (!(f->flags & FIELD_ALWAYS) || f->type != FIELD_MESSAGE || f->shape != SHAPE_SINGLE)
+            continue;
         const struct value *at = value_get(obj, f->name);
-        if (f->flags & FIELD_ALWAYS && f->type == FIELD_MESSAGE && f->shape == SHAPE_SINGLE &&
-            (!at || at->kind == VALUE_NULL))
+        if (!at || at->kind == VALUE_NULL)
             value_set(a, obj, f->name, value_map(a));
     }
 }

@@ -231,12 +231,41 @@ static void pretty(void **state)
     buf_free(&out);
 }
 
+/* Long plain runs are written in steps: a byte that needs an escape is found wherever it stands. */
+static void escapes_anywhere(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *given, *want;
+    } rows[] = {{"\"", "\\\""}, {"\\", "\\\\"}, {"<", "\\u003c"}, {">", "\\u003e"}, {"&", "\\u0026"}, {"\x1f", "\\u001f"},
+                {"\n", "\\n"}, {"\x7f", "\x7f"}, {"\xc3\xa9", "\xc3\xa9"}, {"\xe2\x80\xa8", "\\u2028"},
+                {"\xe2\x80\xaa", "\xe2\x80\xaa"}};
+    for (size_t row = 0; row < sizeof rows / sizeof *rows; row++)
+        for (size_t before = 0; before < 150; before++)
+            for (size_t after = 0; after < 70; after += 23) {
+                struct buf given = {0}, want = {0}, got = {0};
+                buf_add_char(&want, '"');
+                for (int twice = 0; twice < 2; twice++) {
+                    for (size_t i = 0; i < before; i++)
+                        buf_add_char(&given, (char)('a' + i % 26)), buf_add_char(&want, (char)('a' + i % 26));
+                    buf_addz(&given, rows[row].given), buf_addz(&want, rows[row].want);
+                }
+                for (size_t i = 0; i < after; i++)
+                    buf_add_char(&given, 'z'), buf_add_char(&want, 'z');
+                buf_add_char(&want, '"');
+                json_encode_string(&got, buf_str(&given));
+                assert_int_equal(got.len, want.len);
+                assert_memory_equal(got.p, want.p, want.len);
+                buf_free(&given), buf_free(&want), buf_free(&got);
+            }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(plain_json), cmocka_unit_test(typed_json), cmocka_unit_test(strictness),
         cmocka_unit_test(depth),      cmocka_unit_test(yaml),       cmocka_unit_test(alias_bomb),
-        cmocka_unit_test(many_keys),  cmocka_unit_test(pretty),
+        cmocka_unit_test(many_keys),  cmocka_unit_test(pretty), cmocka_unit_test(escapes_anywhere),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

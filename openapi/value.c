@@ -85,9 +85,12 @@ static struct value_member *member_find(const struct value *map, struct str key)
 {
     if (!value_is(map, VALUE_MAP))
         return NULL;
-    for (size_t i = 0; i < map->map.len; i++)
-        if (str_eq(map->map.members[i].key, key))
-            return &map->map.members[i];
+    /* the length and the last byte tell most keys apart without a call */
+    struct value_member *m = map->map.members, *end = m + map->map.len;
+    char last = key.len ? key.p[key.len - 1] : 0;
+    for (; m < end; m++)
+        if (m->key.len == key.len && (!key.len || (m->key.p[key.len - 1] == last && memcmp(m->key.p, key.p, key.len) == 0)))
+            return m;
     return NULL;
 }
 

@@ -116,14 +116,35 @@ static const char *required_text(const struct schema_message *m, struct str fiel
     return "";
 }
 
+/* The members in the fields' places. Most fields are absent: looking each of them up would cost more than the checks.
+ * Members mostly stand in the fields' order already. */
+static void values_by_field(const struct schema_message *m, const struct value *v, const struct value **ret)
+{
+    size_t next = 0;
+    memset(ret, 0, m->n_fields * sizeof *ret);
+    for (size_t i = 0; i < v->map.len; i++) {
+        struct str key = v->map.members[i].key;
+        const struct schema_field *f = next < m->n_fields && str_eq(m->fields[next].name, key) ? &m->fields[next]
+                                                                                               : schema_field_find(m, key);
+        if (!f)
+            continue;
+        next = (size_t)(f - m->fields) + 1;
+        if (!ret[next - 1])
+            ret[next - 1] = v->map.members[i].value;
+    }
+}
+
 void check_table(struct check *c, at_path at, const struct schema_message *m, const struct value *v,
                  const struct value *old)
 {
     if (!value_is(v, VALUE_MAP) || !m || has_own_rules(m))
         return;
+    const struct value *small[64];
+    const struct value **values = m->n_fields <= 64 ? small : ARENA_ARRAY(c->a, const struct value *, m->n_fields);
+    values_by_field(m, v, values);
     for (size_t i = 0; i < m->n_fields; i++) {
         const struct schema_field *f = &m->fields[i];
-        const struct value *now = value_get(v, f->name), *was = value_get(old, f->name);
+        const struct value *now = values[i], *was = old ? value_get(old, f->name) : NULL;
         at_path here = AT_STR(at, f->name);
         if (!at && str_eqz(f->name, "status"))
             continue;
