@@ -1,5 +1,6 @@
 #include "node/images.h"
 
+#include "base/base64.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "node/recorder.h"
@@ -7,7 +8,6 @@
 #include "openapi/json.h"
 #include "openapi/meta/time.h"
 
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -112,15 +112,10 @@ static Runtime__V1__AuthConfig *auth_from(struct arena *a, const struct value *e
     auth->username = config_z(a, value_path_str(entry, "username"));
     auth->password = config_z(a, value_path_str(entry, "password"));
     auth->identity_token = config_z(a, value_path_str(entry, "identitytoken"));
-    if (packed.len && !*auth->username) {
-        char *plain = arena_zalloc(a, packed.len + 4), *colon;
-        EVP_DecodeBlock((unsigned char *)plain, (const unsigned char *)packed.p, (int)packed.len);
-        colon = strchr(plain, ':');
-        if (colon) {
-            *colon = 0;
-            auth->username = plain;
-            auth->password = colon + 1;
-        }
+    struct str plain, user;
+    if (packed.len && !*auth->username && base64_decode(a, packed, &plain) && str_split(&plain, ':', &user) && plain.p) {
+        auth->username = config_z(a, user);
+        auth->password = config_z(a, plain);
     }
     return auth;
 }

@@ -1,6 +1,8 @@
 /* Defaults of the core group's kinds besides pods: services, secrets, namespaces, nodes, volumes, limits. */
 #include "openapi/defaults_rules.h"
 
+#include "base/base64.h"
+
 static bool is(const struct value *v, const char *key, const char *text)
 {
     return str_eqz(value_str(value_getz(v, key)), text);
@@ -44,30 +46,13 @@ static void load_balancer_ingress(struct defaulting *d, struct value *v)
         defaults_set_str(d, v, "ipMode", "VIP");
 }
 
-static struct str base64(struct arena *a, struct str in)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    char *out = arena_alloc(a, (in.len + 2) / 3 * 4 + 1), *o = out;
-    for (size_t i = 0; i < in.len; i += 3) {
-        uint32_t n = (uint32_t)(unsigned char)in.p[i] << 16;
-        n |= i + 1 < in.len ? (uint32_t)(unsigned char)in.p[i + 1] << 8 : 0;
-        n |= i + 2 < in.len ? (unsigned char)in.p[i + 2] : 0;
-        *o++ = digits[n >> 18];
-        *o++ = digits[n >> 12 & 63];
-        *o++ = i + 1 < in.len ? digits[n >> 6 & 63] : '=';
-        *o++ = i + 2 < in.len ? digits[n & 63] : '=';
-    }
-    *o = 0;
-    return (struct str){out, (size_t)(o - out)};
-}
-
 static void secret(struct defaulting *d, struct value *v)
 {
     const struct value *texts = value_getz(v, "stringData");
     for (size_t i = 0; i < value_len(texts) && texts->kind == VALUE_MAP; i++) {
         struct value *data = defaults_map(d, v, "data");
         value_set(d->a, data, texts->map.members[i].key,
-                  value_string(d->a, base64(d->a, value_str(texts->map.members[i].value))));
+                  value_string(d->a, base64_encode(d->a, value_str(texts->map.members[i].value))));
     }
     value_removez(v, "stringData");
 }

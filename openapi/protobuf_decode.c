@@ -1,5 +1,6 @@
 #include "openapi/protobuf.h"
 
+#include "base/base64.h"
 #include "openapi/json.h"
 #include "openapi/meta/time.h"
 
@@ -197,23 +198,6 @@ static bool is_pointer(const struct schema_message *m, const struct schema_field
     return false;
 }
 
-static struct str base64(struct arena *a, struct str in)
-{
-    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    char *p = arena_alloc(a, (in.len + 2) / 3 * 4 + 1);
-    size_t n = 0;
-    for (size_t i = 0; i < in.len; i += 3) {
-        uint32_t bits = (uint32_t)(unsigned char)in.p[i] << 16;
-        bits |= i + 1 < in.len ? (uint32_t)(unsigned char)in.p[i + 1] << 8 : 0;
-        bits |= i + 2 < in.len ? (uint32_t)(unsigned char)in.p[i + 2] : 0;
-        p[n++] = alphabet[bits >> 18];
-        p[n++] = alphabet[bits >> 12 & 63];
-        p[n++] = i + 1 < in.len ? alphabet[bits >> 6 & 63] : '=';
-        p[n++] = i + 2 < in.len ? alphabet[bits & 63] : '=';
-    }
-    return (struct str){p, n};
-}
-
 /* The small messages that JSON writes as one scalar: at most two integers and a text. */
 static int read_small(struct str bytes, int64_t ints[3], struct str *ret_text, struct err *err)
 {
@@ -312,7 +296,7 @@ static int decode_item(struct arena *a, const struct schema_field *f, const stru
         *ret = value_string(a, arena_str(a, t->bytes));
         return 0;
     case FIELD_BYTES:
-        *ret = value_string(a, base64(a, t->bytes));
+        *ret = value_string(a, base64_encode(a, t->bytes));
         return 0;
     case FIELD_ANY:
         return decode_any(a, f, t->bytes, ret, err);

@@ -1,5 +1,6 @@
 #include "api/chain/token.h"
 
+#include "base/base64.h"
 #include "base/clock.h"
 #include "openapi/json.h"
 #include "openapi/value.h"
@@ -21,53 +22,9 @@ struct token_signer {
     char key_id[64];
 };
 
-/* ---- base64url without padding (RFC 4648, 5) ---- */
-
-static struct str base64url(struct arena *a, const void *p, size_t len)
+static struct str bytes_of(const void *p, size_t len)
 {
-    unsigned char *out = arena_alloc(a, (len + 2) / 3 * 4 + 1);
-    int n = EVP_EncodeBlock(out, p, (int)len);
-    while (n > 0 && out[n - 1] == '=')
-        n--;
-    for (int i = 0; i < n; i++)
-        out[i] = out[i] == '+' ? '-' : out[i] == '/' ? '_' : out[i];
-    out[n] = 0;
-    return (struct str){(char *)out, (size_t)n};
-}
-
-static int base64url_digit(char c)
-{
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
-    if (c >= '0' && c <= '9')
-        return c - '0' + 52;
-    return c == '-' ? 62 : c == '_' ? 63 : -1;
-}
-
-static bool base64url_decode(struct arena *a, struct str s, struct str *ret)
-{
-    if (s.len % 4 == 1)
-        return false;
-    char *out = arena_alloc(a, s.len + 1);
-    size_t n = 0;
-    uint32_t bits = 0;
-    int have = 0;
-    for (size_t i = 0; i < s.len; i++) {
-        int d = base64url_digit(s.p[i]);
-        if (d < 0)
-            return false;
-        bits = bits << 6 | (uint32_t)d;
-        have += 6;
-        if (have >= 8) {
-            have -= 8;
-            out[n++] = (char)(bits >> have);
-        }
-    }
-    out[n] = 0;
-    *ret = (struct str){out, n};
-    return true;
+    return (struct str){p, len};
 }
 
 /* ---- the key ---- */
@@ -89,7 +46,7 @@ int token_signer_create(const char *key_pem, struct token_signer **ret, struct e
     SHA256(der, (size_t)len, sum);
     OPENSSL_free(der);
     struct arena *a = arena_create(0);
-    struct str id = base64url(a, sum, sizeof sum);
+    struct str id = base64url_encode(a, bytes_of(sum, sizeof sum));
     memcpy(s->key_id, id.p, id.len);
     arena_destroy(a);
     *ret = s;
@@ -201,8 +158,8 @@ int token_issue(struct token_signer *s, struct arena *a, const struct token_clai
     struct buf json = {0};
     json_encode(&json, claims_value(a, &c));
     struct str header = arena_printf(a, "{\"alg\":\"ES256\",\"kid\":\"%s\"}", s->key_id);
-    header = base64url(a, header.p, header.len);
-    struct str body = base64url(a, json.p, json.len);
+    header = base64url_encode(a, header);
+    struct str body = base64url_encode(a, buf_str(&json));
     buf_free(&json);
     struct str text = arena_printf(a, STR_FMT "." STR_FMT, STR_ARG(header), STR_ARG(body));
     unsigned char signature[2 * COORDINATE];
@@ -210,7 +167,7 @@ int token_issue(struct token_signer *s, struct arena *a, const struct token_clai
         ERR_clear_error();
         return err_set(err, ERR_INTERNAL, "signing the token failed");
     }
-    struct str tail = base64url(a, signature, sizeof signature);
+    struct str tail = base64url_encode(a, bytes_of(signature, sizeof signature));
     *ret_token = arena_printf(a, STR_FMT "." STR_FMT, STR_ARG(text), STR_ARG(tail));
     return 0;
 }
@@ -255,15 +212,15 @@ int token_verify(struct token_signer *s, struct arena *a, struct str token, stru
     struct json_options opt = {0};
     struct value *v;
     struct err ignored = ERR_INIT;
-    if (!base64url_decode(a, header, &json) || json_decode(a, json, &opt, &v, &ignored) < 0 || !value_is(v, VALUE_MAP))
+    if (!base64_decode(a, header, &json) || json_decode(a, json, &opt, &v, &ignored) < 0 || !value_is(v, VALUE_MAP))
         return 1;
     struct str alg = value_path_str(v, "alg");
-    if (!base64url_decode(a, body, &json) || json_decode(a, json, &opt, &v, &ignored) < 0 || !value_is(v, VALUE_MAP))
+    if (!base64_decode(a, body, &json) || json_decode(a, json, &opt, &v, &ignored) < 0 || !value_is(v, VALUE_MAP))
         return 1;
     if (!str_eq(value_path_str(v, "iss"), STR(TOKEN_ISSUER)))
         return 1;
     struct str signature, text = {token.p, header.len + 1 + body.len};
-    if (!str_eq(alg, STR("ES256")) || !base64url_decode(a, rest, &signature) || !signature_good(s, text, signature))
+    if (!str_eq(alg, STR("ES256")) || !base64_decode(a, rest, &signature) || !signature_good(s, text, signature))
         return err_set(err, ERR_UNAUTHORIZED, "invalid bearer token");
     claims_read(a, v, ret);
     int64_t now = clock_wall_ms() / 1000;
@@ -281,7 +238,8 @@ struct str token_jwks(struct token_signer *s, struct arena *a)
     EVP_PKEY_get_octet_string_param(s->key, OSSL_PKEY_PARAM_PUB_KEY, point, sizeof point, &len);
     if (len != sizeof point)
         return STR("{\"keys\":[]}");
-    struct str x = base64url(a, point + 1, COORDINATE), y = base64url(a, point + 1 + COORDINATE, COORDINATE);
+    struct str x = base64url_encode(a, bytes_of(point + 1, COORDINATE));
+    struct str y = base64url_encode(a, bytes_of(point + 1 + COORDINATE, COORDINATE));
     return arena_printf(a,
                         "{\"keys\":[{\"use\":\"sig\",\"kty\":\"EC\",\"kid\":\"%s\",\"crv\":\"P-256\",\"alg\":\"ES256\","
                         "\"x\":\"" STR_FMT "\",\"y\":\"" STR_FMT "\"}]}",

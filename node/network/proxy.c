@@ -72,10 +72,9 @@ int proxy_create(const struct proxy_options *opt, struct proxy **ret, struct err
     return 0;
 }
 
-void proxy_destroy(struct proxy *p)
+/* What is in the kernel stays. */
+static void forget(struct proxy *p)
 {
-    if (!p)
-        return;
     struct map_iter it;
     struct str key;
     void *value;
@@ -84,6 +83,16 @@ void proxy_destroy(struct proxy *p)
         free(value);
     map_finish(&p->installed);
     map_finish(&p->hairpins);
+    memset(&p->installed, 0, sizeof p->installed);
+    memset(&p->hairpins, 0, sizeof p->hairpins);
+    p->table_ready = false;
+}
+
+void proxy_destroy(struct proxy *p)
+{
+    if (!p)
+        return;
+    forget(p);
     nft_close(p->nft);
     free(p);
 }
@@ -437,22 +446,6 @@ static void remove_unseen(struct proxy *p)
     }
 }
 
-/* After a refused batch nothing is known of the kernel's state: the next sync starts over. */
-static void forget(struct proxy *p)
-{
-    struct map_iter it;
-    struct str key;
-    void *value;
-    map_iter_init(&it, &p->installed);
-    while (map_iter_next(&it, &key, &value))
-        free(value);
-    map_finish(&p->installed);
-    map_finish(&p->hairpins);
-    memset(&p->installed, 0, sizeof p->installed);
-    memset(&p->hairpins, 0, sizeof p->hairpins);
-    p->table_ready = false;
-}
-
 int proxy_sync(struct proxy *p, const struct service_table *table, struct err *err)
 {
     p->sync++;
@@ -467,6 +460,6 @@ int proxy_sync(struct proxy *p, const struct service_table *table, struct err *e
         rc = nft_send(p->nft, err);
     }
     if (rc < 0)
-        forget(p);
+        forget(p); /* after a refused batch nothing is known of the kernel's state: the next sync starts over */
     return rc;
 }
