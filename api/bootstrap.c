@@ -2,6 +2,7 @@
 
 #include "api/bootstrap/tables.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "openapi/defaults.h"
 #include "openapi/json.h"
 #include "openapi/meta/identity.h"
@@ -9,9 +10,12 @@
 
 #include <arpa/inet.h>
 #include <assert.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#define KEEP_INTERVAL_S 10
 
 struct plan { /* what one transaction will create or change */
     struct api_server *server;
@@ -392,27 +396,92 @@ static int plan_commit(struct plan *p)
     return w.rc;
 }
 
-int bootstrap_run(struct api_server *s, struct err *err)
+/* Everything, or only what speaks of this server. */
+static int run(struct api_server *s, bool everything, struct err *err)
 {
     struct plan p = {.server = s, .arena = arena_create(0), .scratch = arena_create(0), .err = err};
     char ip[64];
     p.now = time_format(p.arena, clock_wall_ms() / 1000 * 1000000);
     p.rc = bootstrap_cidr_address(s->options.service_cidr, 1, ip, sizeof ip, err);
-    if (p.rc == 0) {
+    if (p.rc == 0 && everything) {
         plan_objects(&p);
         plan_rbac(&p);
         plan_config_maps(&p);
+    }
+    if (p.rc == 0) {
         plan_service(&p, arena_str(p.arena, str_from(ip)), strchr(ip, ':') != NULL);
         plan_endpoints(&p);
     }
-    if (p.rc == 0)
+    if (p.rc == 0 && p.len)
         p.rc = plan_commit(&p);
     for (size_t i = 0; i < p.len; i++)
         object_put(p.writes[i].old);
     arena_destroy(p.scratch);
     arena_destroy(p.arena);
-    if (p.rc < 0)
+    return p.rc;
+}
+
+int bootstrap_run(struct api_server *s, struct err *err)
+{
+    int rc = run(s, true, err);
+    if (rc < 0)
         return err_context(err, "the objects of a fresh cluster");
     s->bootstrapped = true;
     return 0;
+}
+
+/* ---- keeping ---- */
+
+struct bootstrap_keeper {
+    struct api_server *server;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t ended;
+    bool ending;
+};
+
+static void *keep(void *arg)
+{
+    struct bootstrap_keeper *k = arg;
+    pthread_mutex_lock(&k->lock);
+    while (!k->ending) {
+        struct timespec until;
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_sec += KEEP_INTERVAL_S;
+        if (pthread_cond_timedwait(&k->ended, &k->lock, &until) != ETIMEDOUT)
+            continue;
+        pthread_mutex_unlock(&k->lock);
+        struct err err = ERR_INIT;
+        if (run(k->server, false, &err) < 0 && err.code != ERR_CONFLICT)
+            log_warn("bootstrap", "the kubernetes Service could not be put back: %s", err.message);
+        pthread_mutex_lock(&k->lock);
+    }
+    pthread_mutex_unlock(&k->lock);
+    return NULL;
+}
+
+struct bootstrap_keeper *bootstrap_keeper_start(struct api_server *s)
+{
+    struct bootstrap_keeper *k = calloc(1, sizeof *k);
+    assert(k);
+    k->server = s;
+    pthread_mutex_init(&k->lock, NULL);
+    pthread_cond_init(&k->ended, NULL);
+    int rc = pthread_create(&k->thread, NULL, keep, k);
+    assert(rc == 0);
+    return k;
+}
+
+void bootstrap_keeper_stop(struct bootstrap_keeper *k)
+{
+    if (!k)
+        return;
+    pthread_mutex_lock(&k->lock);
+    k->ending = true;
+    pthread_cond_signal(&k->ended);
+    pthread_mutex_unlock(&k->lock);
+    pthread_join(k->thread, NULL);
+    pthread_mutex_destroy(&k->lock);
+    pthread_cond_destroy(&k->ended);
+    free(k);
 }

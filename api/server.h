@@ -63,7 +63,8 @@ struct api_server {
     char address[64];       /* host:port that clients in and out of the cluster can use */
     int port;
     bool bootstrapped;      /* the objects of a fresh cluster are there */
-    bool stopping;
+    struct bootstrap_keeper *keeper; /* puts back what speaks of this server */
+    _Atomic bool stopping;
 };
 
 int api_server_start(const struct api_server_options *opt, struct api_server **ret, struct err *err);

@@ -241,6 +241,23 @@ static void print_component_status(struct row *r)
     cell(r, value_path_str(c, "error"));
 }
 
+static void print_api_service(struct row *r)
+{
+    const struct value *service = value_path(r->obj, "spec.service"), *available = condition(r->obj, "Available");
+    struct str status = value_path_str(available, "status");
+    cell_name(r);
+    if (service)
+        cellf(r, STR_FMT "/" STR_FMT, STR_ARG(value_path_str(service, "namespace")),
+              STR_ARG(value_path_str(service, "name")));
+    else
+        cell(r, STR("Local"));
+    if (available && !str_eqz(status, "True"))
+        cellf(r, STR_FMT " (" STR_FMT ")", STR_ARG(status), STR_ARG(value_path_str(available, "reason")));
+    else
+        cell_or(r, status, "Unknown");
+    cell_age(r);
+}
+
 const struct table_printer cluster_printers[] = {
     {"node", print_node},
     {"event", print_event},
@@ -257,5 +274,6 @@ const struct table_printer cluster_printers[] = {
     {"csiStorageCapacity", print_csi_capacity},
     {"volumeAttributesClass", print_attributes_class},
     {"componentStatus", print_component_status},
+    {"apiService", print_api_service},
     {NULL, NULL},
 };

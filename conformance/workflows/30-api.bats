@@ -400,3 +400,15 @@ deployment() {
     ask GET /metrics
     grep -q '^apiserver_request_total{' <<<"$BODY"
 }
+
+@test "what speaks of the server comes back; its own services are there" {
+    answers 200 .status Success DELETE /api/v1/namespaces/default/services/kubernetes ||
+        answers 404 .reason NotFound GET /api/v1/namespaces/default/services/kubernetes
+    for _ in $(seq 150); do
+        ask GET /api/v1/namespaces/default/services/kubernetes
+        [ "$CODE" = 404 ] || break
+        sleep 0.1
+    done
+    answers 200 .spec.clusterIP 10.96.0.1 GET /api/v1/namespaces/default/services/kubernetes
+    answers 200 '.rows[0].cells[:3] | tojson' '["v1.","Local","True"]' GET /apis/apiregistration.k8s.io/v1/apiservices '' -H 'Accept: application/json;as=Table;v=v1;g=meta.k8s.io'
+}
