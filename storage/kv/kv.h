@@ -153,6 +153,21 @@ struct kv_rocksdb_options {
 int kv_open_rocksdb(const struct kv_rocksdb_options *opt, struct kv **ret, struct err *err);
 int kv_open_memory(struct kv **ret, struct err *err);
 
+/* An etcd cluster (3.4 or later), whose keys and values stand there as a stock API server would write them. Waits up to
+ * ten seconds for it. kv_range, kv_history and the calls that wait may take a network's time; none may be made inside the
+ * publish hook or a `done`. Several processes may have it open: what others write is published here too. A transaction
+ * whose outcome is unknown (the connection broke) ends with ERR_UNAVAILABLE. */
+struct kv_etcd_options {
+    const char *const *endpoints;              /* "http://host:port", "https://…"; NULL-terminated */
+    const char *ca_file, *cert_file, *key_file; /* PEM, for https; each may be NULL */
+    const char *user, *password;               /* NULL: none */
+    const char *prefix;                        /* stands in front of every key there; NULL = none */
+    int64_t history_ms;                        /* how long old versions are kept, default 5 minutes */
+};
+int kv_open_etcd(const struct kv_etcd_options *opt, struct kv **ret, struct err *err);
+/* The same from text: "URL,URL…[;ca=FILE][;cert=FILE][;key=FILE][;user=NAME][;password-file=FILE][;prefix=TEXT]". */
+int kv_open_etcd_text(const char *text, struct kv **ret, struct err *err);
+
 /* The key after every key that starts with prefix. */
 struct str kv_prefix_end(struct arena *a, struct str prefix);
 

@@ -1,0 +1,91 @@
+/* server_for_test: an etcd of the machine's own, on loopback, for tests. Absent: etcd_installed() says so. */
+#ifndef SKIFF_STORAGE_KV_ETCD_SERVER_FOR_TEST_H
+#define SKIFF_STORAGE_KV_ETCD_SERVER_FOR_TEST_H
+
+#include "base/arena.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+struct etcd_server {
+    pid_t pid;
+    char dir[64], url[64], peer_url[64];
+    const char *const *extra; /* flags, NULL-terminated */
+};
+
+static inline bool etcd_installed(void)
+{
+    return system("command -v etcd >/dev/null 2>&1") == 0;
+}
+
+static inline int etcd_free_port(void)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof at;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    if (fd < 0 || bind(fd, (struct sockaddr *)&at, sizeof at) < 0 || getsockname(fd, (struct sockaddr *)&at, &len) < 0)
+        abort();
+    close(fd);
+    return ntohs(at.sin_port);
+}
+
+/* On the same directory and ports as before, if there were any. Clients wait for it. */
+static inline void etcd_server_start(struct etcd_server *s)
+{
+    if (!s->dir[0]) {
+        snprintf(s->dir, sizeof s->dir, "/tmp/skiff-etcd-test-XXXXXX");
+        if (!mkdtemp(s->dir))
+            abort();
+        snprintf(s->url, sizeof s->url, "http://127.0.0.1:%d", etcd_free_port());
+        snprintf(s->peer_url, sizeof s->peer_url, "http://127.0.0.1:%d", etcd_free_port());
+    }
+    char cluster[128];
+    snprintf(cluster, sizeof cluster, "one=%s", s->peer_url);
+    s->pid = fork();
+    if (s->pid)
+        return;
+    const char *args[32] = {"etcd", "--name", "one", "--data-dir", s->dir, "--listen-client-urls", s->url,
+                            "--advertise-client-urls", s->url, "--listen-peer-urls", s->peer_url,
+                            "--initial-advertise-peer-urls", s->peer_url, "--initial-cluster", cluster,
+                            "--max-request-bytes", "4194304"};
+    size_t n = 0;
+    while (args[n])
+        n++;
+    for (size_t i = 0; s->extra && s->extra[i] && n < 31; i++)
+        args[n++] = s->extra[i];
+    int null = open("/dev/null", O_WRONLY);
+    dup2(null, 1);
+    dup2(null, 2);
+    execvp("etcd", (char *const *)(uintptr_t)args);
+    _exit(127);
+}
+
+static inline void etcd_server_kill(struct etcd_server *s, int signal)
+{
+    if (s->pid > 0) {
+        kill(s->pid, signal);
+        waitpid(s->pid, NULL, 0);
+    }
+    s->pid = 0;
+}
+
+static inline void etcd_server_remove(struct etcd_server *s)
+{
+    char command[128];
+
+    etcd_server_kill(s, SIGKILL);
+    snprintf(command, sizeof command, "rm -rf '%s'", s->dir);
+    if (s->dir[0] && system(command) != 0)
+        abort();
+    s->dir[0] = 0;
+}
+
+#endif
