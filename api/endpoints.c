@@ -6,6 +6,7 @@
 #include "api/metrics_endpoint.h"
 #include "api/openapi_endpoint.h"
 #include "api/server.h"
+#include "api/snapshot_endpoint.h"
 
 #ifdef __clang__
 #define COMPILER "clang"
@@ -69,6 +70,7 @@ static const struct {
     {"/metrics", answer_metrics},
     {"/.well-known/openid-configuration", answer_openid},
     {"/openid/v1/jwks", answer_jwks},
+    {"/skiff/snapshot", answer_snapshot},
 };
 
 static void answer_root(struct chain_request *c)

@@ -175,6 +175,12 @@ static int run(int argc, char **argv)
          .help = "how many of these to keep, 0 for all (10)"},
         {.name = "snapshot-dir", .kind = OPTION_STRING, .value = &opt.snapshot_dir, .argument = "DIR",
          .help = "where to put them (DIR/snapshots)"},
+        {.name = "snapshot-every", .kind = OPTION_DURATION_MS, .value = &opt.snapshot_every_ms, .argument = "DURATION",
+         .help = "take a snapshot so often (never)"},
+        {.name = "snapshot-keep", .kind = OPTION_INT, .value = &opt.snapshot_keep, .argument = "N", .min = 0, .max = 100000,
+         .help = "how many of these to keep, 0 for all (10)"},
+        {.name = "snapshot-dir", .kind = OPTION_STRING, .value = &opt.snapshot_dir, .argument = "DIR",
+         .help = "where to put them (DIR/snapshots)"},
         {.name = "verbose", .kind = OPTION_BOOL, .value = &verbose, .help = "log more"},
         {0},
     };

@@ -1,0 +1,11 @@
+/* snapshot: what the files of `skiff snapshot` share. */
+#ifndef SKIFF_CMD_SNAPSHOT_H
+#define SKIFF_CMD_SNAPSHOT_H
+
+#include "storage/snapshot/file.h"
+
+/* From the server that a kubeconfig names (NULL: the user's own) to a file. */
+int snapshot_download(const char *kubeconfig, const char *path, snapshot_progress *progress, void *arg, struct arena *a,
+                      struct snapshot_summary *ret, struct err *err);
+
+#endif

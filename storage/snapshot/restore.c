@@ -1,0 +1,196 @@
+#include "storage/snapshot/restore.h"
+
+#include "storage/kv/seed.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { TXN_OPS = 128, TXN_BYTES = 2 << 20 };
+
+/* ---- the directory ---- */
+
+/* A store's directory is flat. */
+static void remove_store(const char *dir)
+{
+    char path[4700];
+    DIR *d = opendir(dir);
+    if (!d)
+        return;
+    for (struct dirent *e; (e = readdir(d));)
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0) {
+            snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
+            unlink(path);
+        }
+    closedir(d);
+    rmdir(dir);
+}
+
+static int prepare_folder(const char *dir, char store[4096], char partial[4200], struct err *err)
+{
+    struct stat st;
+    if (snprintf(store, 4096, "%s/store", dir) >= 4096)
+        return err_set(err, ERR_BAD_REQUEST, "the path is too long");
+    snprintf(partial, 4200, "%s.partial", store);
+    if (lstat(store, &st) == 0)
+        return err_set(err, ERR_ALREADY_EXISTS,
+                       "%s already holds a store, which is never overwritten: restore into a new directory", dir);
+    if (mkdir(dir, 0700) < 0 && errno != EEXIST)
+        return err_set_errno(err, ERR_IO, errno, "create %s", dir);
+    remove_store(partial); /* of a restore that was interrupted */
+    return 0;
+}
+
+/* A server that starts on the directory finds the key where it looks for it. */
+static int keep_config(const char *from, const char *dir, struct err *err)
+{
+    char path[4096], folder[4096];
+    struct stat st;
+    snprintf(path, sizeof path, "%s/" CRYPT_FILE, dir);
+    snprintf(folder, sizeof folder, "%s/pki", dir);
+    if (!from || stat(path, &st) == 0)
+        return 0;
+    if (mkdir(folder, 0700) < 0 && errno != EEXIST)
+        return err_set_errno(err, ERR_IO, errno, "create %s", folder);
+    int in = open(from, O_RDONLY | O_CLOEXEC), out = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    char block[4096];
+    ssize_t n = -1;
+    bool written = true;
+    while (in >= 0 && out >= 0 && written && (n = read(in, block, sizeof block)) > 0)
+        written = write(out, block, (size_t)n) == n;
+    int failed = n < 0 || !written || fsync(out) < 0 ? (errno ? errno : EIO) : 0;
+    if (in >= 0)
+        close(in);
+    if (out >= 0)
+        close(out);
+    return failed ? err_set_errno(err, ERR_IO, failed, "copy %s to %s", from, path) : 0;
+}
+
+static int check_keys(const struct snapshot_restore *opt, const struct crypt *crypt, const struct snapshot_summary *s,
+                      struct err *err)
+{
+    for (size_t i = 0; i < s->n_keys && !opt->without_sealed; i++)
+        if (!crypt_has_key(crypt, s->keys[i].id))
+            return err_set(err, ERR_BAD_REQUEST,
+                           "%lld values are sealed with key " STR_FMT ", which is not in %s%s: bring the former cluster's "
+                           CRYPT_FILE " there (or name it with --encryption-provider-config), or leave those values out with "
+                           "--without-sealed",
+                           (long long)s->keys[i].n, STR_ARG(s->keys[i].id),
+                           opt->encryption_config ? opt->encryption_config : opt->data_dir,
+                           opt->encryption_config ? "" : "/" CRYPT_FILE);
+    return 0;
+}
+
+/* ---- entries ---- */
+
+struct filler {
+    const struct snapshot_restore *opt;
+    const struct crypt *crypt;
+    struct kv *kv;
+    struct arena *arena; /* of the operations */
+    struct kv_op ops[TXN_OPS];
+    size_t n_ops, bytes;
+    struct buf plain;
+    int64_t left_out;
+};
+
+static int flush(struct filler *f, struct err *err)
+{
+    struct kv_txn txn = {.success = f->ops, .n_success = f->n_ops};
+    struct kv_txn_result result;
+    int rc = f->n_ops ? kv_txn_wait(f->kv, f->arena, &txn, &result, err) : 0;
+    f->n_ops = f->bytes = 0;
+    arena_reset(f->arena);
+    return rc;
+}
+
+static int add(struct filler *f, const struct snapshot_entry *e, struct err *err)
+{
+    struct str value = e->value;
+    if (e->sealed) {
+        f->plain.len = 0;
+        if (f->opt->without_sealed && !crypt_has_key(f->crypt, crypt_key_id(e->value))) {
+            f->left_out++;
+            return 0;
+        }
+        if (crypt_unseal(f->crypt, e->key, e->value, &f->plain, err) < 0)
+            return err_context(err, "key \"" STR_FMT "\"", STR_ARG(e->key));
+        value = buf_str(&f->plain);
+    }
+    f->ops[f->n_ops++] = (struct kv_op){
+        .kind = KV_PUT, .key = arena_str(f->arena, e->key), .value = arena_str(f->arena, value), .ttl_s = e->ttl_s};
+    f->bytes += value.len;
+    return f->n_ops == TXN_OPS || f->bytes >= TXN_BYTES ? flush(f, err) : 0;
+}
+
+static int fill(struct filler *f, struct err *err)
+{
+    int fd = open(f->opt->file, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return err_set_errno(err, ERR_IO, errno, "open %s", f->opt->file);
+    struct snapshot_reader *r = snapshot_reader_create(snapshot_read_fd, &fd);
+    struct snapshot_head head;
+    struct snapshot_entry e;
+    f->arena = arena_create(0);
+    int rc = snapshot_reader_head(r, &head, err), end = 0;
+    while (rc == 0 && !end) {
+        end = snapshot_reader_next(r, &e, err);
+        rc = end < 0 ? end : end ? flush(f, err) : add(f, &e, err);
+        if (f->opt->progress && !f->n_ops)
+            f->opt->progress(f->opt->progress_arg, snapshot_reader_bytes(r));
+    }
+    arena_destroy(f->arena);
+    buf_free(&f->plain);
+    snapshot_reader_destroy(r);
+    close(fd);
+    return rc;
+}
+
+static int make_store(const struct snapshot_restore *opt, struct crypt *crypt, const char *partial, int64_t revision,
+                      int64_t *ret_left_out, struct err *err)
+{
+    struct filler f = {.opt = opt, .crypt = crypt};
+    struct kv_rocksdb_options store = {.dir = partial};
+    int rc = kv_seed_rocksdb(partial, revision + SNAPSHOT_REVISION_BUMP, err);
+    if (rc == 0)
+        rc = kv_open_rocksdb(&store, &f.kv, err);
+    if (rc < 0)
+        return rc;
+    crypt_install(crypt, f.kv);
+    rc = fill(&f, err);
+    kv_close(f.kv);
+    *ret_left_out = f.left_out;
+    return rc;
+}
+
+int snapshot_restore(const struct snapshot_restore *opt, struct arena *a, struct snapshot_summary *ret,
+                     int64_t *ret_left_out, struct err *err)
+{
+    char store[4096], partial[4200];
+    struct crypt *crypt = NULL;
+    int rc = prepare_folder(opt->data_dir, store, partial, err);
+    if (rc == 0)
+        rc = snapshot_summarize(a, opt->file, opt->progress, opt->progress_arg, ret, err);
+    if (rc == 0)
+        rc = crypt_open(opt->data_dir, opt->encryption_config, !ret->n_sealed || opt->without_sealed, &crypt, err);
+    if (rc == 0)
+        rc = check_keys(opt, crypt, ret, err);
+    if (rc == 0)
+        rc = make_store(opt, crypt, partial, ret->head.revision, ret_left_out, err);
+    if (rc == 0)
+        rc = keep_config(opt->encryption_config, opt->data_dir, err);
+    if (rc == 0 && rename(partial, store) < 0)
+        rc = err_set_errno(err, ERR_IO, errno, "rename %s to %s", partial, store);
+    int fd = open(opt->data_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (rc == 0 && (fd < 0 || fsync(fd) < 0))
+        rc = err_set_errno(err, ERR_IO, errno, "sync %s", opt->data_dir);
+    if (fd >= 0)
+        close(fd);
+    if (rc < 0 && rc != ERR_ALREADY_EXISTS)
+        remove_store(partial);
+    crypt_destroy(crypt);
+    return rc;
+}
