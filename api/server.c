@@ -14,7 +14,6 @@
 #include "storage/crypt/crypt.h"
 #include "storage/crypt/reseal.h"
 #include "storage/snapshot/schedule.h"
-#include "storage/snapshot/schedule.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -50,8 +49,11 @@ static int start_store(struct api_server *s, struct err *err)
         return err_set_errno(err, ERR_IO, errno, "create the data directory %s", dir);
     if (strcmp(s->options.store, "memory") == 0)
         return kv_open_memory(&s->kv, err);
+    if (strncmp(s->options.store, "etcd=", 5) == 0)
+        return kv_open_etcd_text(s->options.store + 5, &s->kv, err);
     if (strcmp(s->options.store, "rocksdb") != 0)
-        return err_set(err, ERR_BAD_REQUEST, "--store %s is not known: use rocksdb or memory", s->options.store);
+        return err_set(err, ERR_BAD_REQUEST, "--store %s is not known: use rocksdb, memory or etcd=URL,…",
+                       s->options.store);
     char path[4096];
     snprintf(path, sizeof path, "%s/store", dir);
     struct kv_rocksdb_options opt = {.dir = path};
@@ -146,16 +148,6 @@ static int start_snapshots(struct api_server *s, struct err *err)
     return snapshot_schedule_start(&opt, &s->snapshots, err);
 }
 
-static int start_snapshots(struct api_server *s, struct err *err)
-{
-    char path[4096];
-    snprintf(path, sizeof path, "%s/snapshots", s->options.data_dir);
-    struct snapshot_schedule_options opt = {.kv = s->kv, .crypt = s->crypt, .every_ms = s->options.snapshot_every_ms,
-                                            .keep = s->options.snapshot_keep,
-                                            .dir = s->options.snapshot_dir ? s->options.snapshot_dir : path};
-    return snapshot_schedule_start(&opt, &s->snapshots, err);
-}
-
 static int start_all(struct api_server *s, struct err *err)
 {
     int rc = start_store(s, err);
@@ -183,8 +175,6 @@ static int start_all(struct api_server *s, struct err *err)
         s->keeper = bootstrap_keeper_start(s);
     if (rc == 0)
         s->reseal = reseal_start(s->crypt, s->kv);
-    if (rc == 0 && s->options.snapshot_every_ms > 0)
-        rc = start_snapshots(s, err);
     if (rc == 0 && s->options.snapshot_every_ms > 0)
         rc = start_snapshots(s, err);
     return rc;
@@ -242,7 +232,6 @@ void api_server_stop(struct api_server *s)
     s->stopping = true;
     bootstrap_keeper_stop(s->keeper);
     reseal_stop(s->reseal);
-    snapshot_schedule_stop(s->snapshots);
     snapshot_schedule_stop(s->snapshots);
     stop_http(s);
     if (s->cache && s->n_loops)

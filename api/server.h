@@ -26,7 +26,7 @@ struct admission;     /* api/admission/admission.h */
 struct api_server_options {
     const char *data_dir;
     const char *listen;            /* "127.0.0.1:6443"; port 0 = choose */
-    const char *store;             /* "rocksdb", "memory" */
+    const char *store;             /* "rocksdb", "memory", "etcd=URL,…" (kv_open_etcd_text) */
     const char *kubeconfig;        /* NULL = data_dir/admin.kubeconfig */
     const char *token_auth_file;   /* NULL = none; lines token,user,uid,"group1,group2" */
     const char *service_cidr;      /* "10.96.0.0/16" */

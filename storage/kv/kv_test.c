@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/vec.h"
+#include "storage/kv/etcd/server_for_test.h"
 #include "storage/kv/kv_engine.h"
 
 #include <pthread.h>
@@ -30,7 +31,8 @@ enum { CAN_FORK = 1 };
 #endif
 
 static char dir[] = "/tmp/skiff-kv-test-XXXXXX";
-static bool on_rocksdb;
+static bool on_rocksdb, on_etcd, lasting; /* lasting: what is closed can be opened again */
+static struct etcd_server etcd;
 static struct err err;
 
 static void remove_dir(const char *path)
@@ -44,7 +46,9 @@ static struct kv *reopen(void)
 {
     struct kv *kv;
     struct kv_rocksdb_options opt = {.dir = dir};
-    int rc = on_rocksdb ? kv_open_rocksdb(&opt, &kv, &err) : kv_open_memory(&kv, &err);
+    int rc = on_etcd      ? kv_open_etcd_text(etcd.url, &kv, &err)
+             : on_rocksdb ? kv_open_rocksdb(&opt, &kv, &err)
+                          : kv_open_memory(&kv, &err);
     if (rc < 0)
         fail_msg("%s", err.message);
     return kv;
@@ -54,6 +58,10 @@ static struct kv *open_new(void)
 {
     if (on_rocksdb)
         remove_dir(dir);
+    if (on_etcd) {
+        etcd_server_remove(&etcd);
+        etcd_server_start(&etcd);
+    }
     return reopen();
 }
 
@@ -148,7 +156,7 @@ static void revisions_and_history(void **state)
     assert_string_equal(range(kv, "a", NULL, 7), "timeout");
     assert_string_equal(history(kv, "a", NULL, 1), "put a=1@2<- put a=3@4<1 del a=@5<3 put a=5@6<- ");
     assert_string_equal(history(kv, "a", "b", 4), "del a=@5<3 put a=5@6<- ");
-    if (on_rocksdb) {
+    if (lasting) {
         kv_close(kv);
         kv = reopen();
     }
@@ -160,7 +168,7 @@ static void revisions_and_history(void **state)
     assert_string_equal(history(kv, "a", "b", 3), "expired");
     assert_string_equal(range(kv, "a", "b", 4), "a=3@2/4/2 a-b=2@3/3/1 ");
     assert_string_equal(history(kv, "a", "b", 4), "del a=@5<3 put a=5@6<- ");
-    if (on_rocksdb) {
+    if (lasting) {
         kv_close(kv);
         kv = reopen();
     }
@@ -247,7 +255,7 @@ static void leases(void **state)
                           {.kind = KV_PUT, .key = STR("l/c"), .value = STR("1"), .lease = 77}};
     assert_int_equal(run(kv, a, (struct kv_txn){NULL, 0, ops, 3, NULL, 0}, NULL), 0);
     put(kv, STR("l/b"), STR("2")); /* leaves its lease */
-    if (on_rocksdb) {
+    if (lasting) {
         kv_close(kv);
         kv = reopen();
     }
@@ -304,7 +312,7 @@ static void transforms(void **state)
     put(kv, STR("secret/a"), STR("hush2"));
     assert_string_equal(range(kv, "secret/a", NULL, 0), "secret/a=hush2@2/3/2 ");
     assert_string_equal(history(kv, "secret/a", NULL, 1), "put secret/a=hush@2<- put secret/a=hush2@3<hush ");
-    if (on_rocksdb) {
+    if (lasting) {
         kv_close(kv);
         kv = reopen();
         assert_string_equal(range(kv, "secret/a", NULL, 0), "corrupt");
@@ -544,7 +552,9 @@ static void against_the_model(void **state)
     uint64_t first = given ? strtoull(given, NULL, 10) : 1;
 
     sort_keys();
-    for (uint64_t s = first; s < first + (given ? 1 : 3); s++) {
+    /* etcd looks after watches of the past every 100 ms only */
+    int steps = on_etcd ? 400 : STEPS;
+    for (uint64_t s = first; s < first + (given || on_etcd ? 1 : 3); s++) {
         struct kv *kv = open_new();
         print_message("seed %llu\n", (unsigned long long)s);
         seed = s;
@@ -552,9 +562,9 @@ static void against_the_model(void **state)
             model.keys[k].len = 0;
         model.revision = 1;
         model.compacted = 0;
-        for (int step = 0; step < STEPS; step++) {
+        for (int step = 0; step < steps; step++) {
             random_step(kv, a);
-            if (on_rocksdb && rnd(400) == 0) {
+            if (lasting && rnd(on_etcd ? 100 : 400) == 0) {
                 kv_close(kv);
                 kv = reopen();
                 assert_int_equal(kv_revision(kv), model.revision);
@@ -822,7 +832,20 @@ static int on_memory(void **state)
 static int on_disk(void **state)
 {
     (void)state;
-    on_rocksdb = true;
+    on_rocksdb = lasting = true;
+    return 0;
+}
+static int in_etcd(void **state)
+{
+    (void)state;
+    on_rocksdb = false;
+    on_etcd = lasting = true;
+    return 0;
+}
+static int etcd_over(void **state)
+{
+    (void)state;
+    etcd_server_remove(&etcd);
     return 0;
 }
 
@@ -838,6 +861,15 @@ int main(void)
     };
     int failed = cmocka_run_group_tests_name("memory", tests, on_memory, NULL);
     failed += cmocka_run_group_tests_name("rocksdb", tests, on_disk, NULL);
+    const struct CMUnitTest shared[] = {
+        cmocka_unit_test(revisions_and_history), cmocka_unit_test(compares),
+        cmocka_unit_test(leases),                cmocka_unit_test(transforms),
+        cmocka_unit_test(against_the_model),     cmocka_unit_test(many_in_flight),
+    };
+    if (etcd_installed())
+        failed += cmocka_run_group_tests_name("etcd", shared, in_etcd, etcd_over);
+    else
+        print_message("etcd is not installed: its part of the contract is left out\n");
     remove_dir(dir);
     return failed;
 }

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -61,6 +62,7 @@ static inline void etcd_server_start(struct etcd_server *s)
         n++;
     for (size_t i = 0; s->extra && s->extra[i] && n < 31; i++)
         args[n++] = s->extra[i];
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* not longer than the test */
     int null = open("/dev/null", O_WRONLY);
     dup2(null, 1);
     dup2(null, 2);
