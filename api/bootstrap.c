@@ -98,7 +98,8 @@ static void plan_create(struct plan *p, struct str group, struct str resource, s
         err_context(p->err, "object " STR_FMT "/" STR_FMT, STR_ARG(resource), STR_ARG(name));
 }
 
-/* Replace the members named (up to a NULL) of an existing object where they are not what they should be; else create. */
+/* Replace the members named (up to a NULL) of an existing object where they are not what they should be; else create.
+ */
 static void plan_keep(struct plan *p, struct str group, struct str resource, struct str ns, struct str name,
                       struct value *v, const char *const *members)
 {
@@ -123,7 +124,8 @@ static void plan_keep(struct plan *p, struct str group, struct str resource, str
         p->rc = object_from_value(a, r, old, 0, there->create_revision, &o, p->err);
     }
     if (changed && p->rc == 0)
-        ARENA_PUSH(p->arena, p->writes, p->len, p->cap, (struct cache_write){.kind = CACHE_UPDATE, .object = o, .old = there});
+        ARENA_PUSH(p->arena, p->writes, p->len, p->cap,
+                   (struct cache_write){.kind = CACHE_UPDATE, .object = o, .old = there});
     else
         object_put(there);
 }
@@ -187,7 +189,8 @@ static const struct bootstrap_rule *plan_role(struct plan *p, const struct boots
     for (const struct bootstrap_label *l = bootstrap_role_labels; !ns && l->role; l++)
         if (strcmp(l->role, name) == 0)
             value_set(a, labels, str_from(l->label), value_stringz(a, "true"));
-    for (; row->role && strcmp(row->role, name) == 0 && strcmp(row->namespace_ ? row->namespace_ : "", ns ? ns : "") == 0;
+    for (;
+         row->role && strcmp(row->role, name) == 0 && strcmp(row->namespace_ ? row->namespace_ : "", ns ? ns : "") == 0;
          row++) {
         if (!row->verbs)
             continue;
@@ -242,8 +245,8 @@ static void plan_binding(struct plan *p, const struct bootstrap_binding *b)
         value_setz(a, v, "subjects", subjects);
     }
     value_setz(a, v, "roleRef", ref);
-    plan_create(p, rbac_group, b->namespace_ ? STR("rolebindings") : STR("clusterrolebindings"), str_from(b->namespace_),
-                str_from(b->name), v);
+    plan_create(p, rbac_group, b->namespace_ ? STR("rolebindings") : STR("clusterrolebindings"),
+                str_from(b->namespace_), str_from(b->name), v);
     arena_reset(a);
 }
 
@@ -294,14 +297,15 @@ static void plan_service(struct plan *p, struct str ip, bool v6)
 {
     struct arena *a = p->scratch;
     const char *family = v6 ? "IPv6" : "IPv4";
-    struct str text = arena_printf(a,
-                                   "{\"metadata\":{\"labels\":{\"component\":\"apiserver\",\"provider\":\"kubernetes\"}},"
-                                   "\"spec\":{\"ports\":[{\"name\":\"https\",\"protocol\":\"TCP\",\"port\":443,"
-                                   "\"targetPort\":%d}],\"clusterIP\":\"" STR_FMT "\",\"clusterIPs\":[\"" STR_FMT "\"],"
-                                   "\"type\":\"ClusterIP\",\"sessionAffinity\":\"None\",\"ipFamilies\":[\"%s\"],"
-                                   "\"ipFamilyPolicy\":\"SingleStack\",\"internalTrafficPolicy\":\"Cluster\"},"
-                                   "\"status\":{\"loadBalancer\":{}}}",
-                                   p->server->port, STR_ARG(ip), STR_ARG(ip), family);
+    struct str text =
+        arena_printf(a,
+                     "{\"metadata\":{\"labels\":{\"component\":\"apiserver\",\"provider\":\"kubernetes\"}},"
+                     "\"spec\":{\"ports\":[{\"name\":\"https\",\"protocol\":\"TCP\",\"port\":443,"
+                     "\"targetPort\":%d}],\"clusterIP\":\"" STR_FMT "\",\"clusterIPs\":[\"" STR_FMT "\"],"
+                     "\"type\":\"ClusterIP\",\"sessionAffinity\":\"None\",\"ipFamilies\":[\"%s\"],"
+                     "\"ipFamilyPolicy\":\"SingleStack\",\"internalTrafficPolicy\":\"Cluster\"},"
+                     "\"status\":{\"loadBalancer\":{}}}",
+                     p->server->port, STR_ARG(ip), STR_ARG(ip), family);
     struct value *v = text_value(p, text.p);
     const struct resource *services = resource_find(STR(""), STR("services"));
     const struct object *there = cache_find(p->server->cache, services, STR("default"), STR("kubernetes"));
@@ -311,18 +315,19 @@ static void plan_service(struct plan *p, struct str ip, bool v6)
         value_setz(a, v, "spec", spec);
         object_put(there);
     }
-    plan_keep(p, STR(""), STR("services"), STR("default"), STR("kubernetes"), v,
-              (const char *const[]){"spec", NULL});
-    text = arena_printf(a,
-                        "{\"metadata\":{\"labels\":{\"ipaddress.kubernetes.io/ip-family\":\"%s\","
-                        "\"ipaddress.kubernetes.io/managed-by\":\"ipallocator.k8s.io\"}},"
-                        "\"spec\":{\"parentRef\":{\"resource\":\"services\",\"namespace\":\"default\",\"name\":\"kubernetes\"}}}",
-                        family);
+    plan_keep(p, STR(""), STR("services"), STR("default"), STR("kubernetes"), v, (const char *const[]){"spec", NULL});
+    text = arena_printf(
+        a,
+        "{\"metadata\":{\"labels\":{\"ipaddress.kubernetes.io/ip-family\":\"%s\","
+        "\"ipaddress.kubernetes.io/managed-by\":\"ipallocator.k8s.io\"}},"
+        "\"spec\":{\"parentRef\":{\"resource\":\"services\",\"namespace\":\"default\",\"name\":\"kubernetes\"}}}",
+        family);
     plan_create(p, STR("networking.k8s.io"), STR("ipaddresses"), STR_NULL, ip, text_value(p, text.p));
-    text = arena_printf(a,
-                        "{\"spec\":{\"cidrs\":[\"%s\"]},\"status\":{\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\","
-                        "\"lastTransitionTime\":\"NOW\",\"reason\":\"\",\"message\":\"Kubernetes Service CIDR is ready\"}]}}",
-                        p->server->options.service_cidr);
+    text = arena_printf(
+        a,
+        "{\"spec\":{\"cidrs\":[\"%s\"]},\"status\":{\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\","
+        "\"lastTransitionTime\":\"NOW\",\"reason\":\"\",\"message\":\"Kubernetes Service CIDR is ready\"}]}}",
+        p->server->options.service_cidr);
     v = text_value(p, text.p);
     put_now(p, v);
     plan_create(p, STR("networking.k8s.io"), STR("servicecidrs"), STR_NULL, STR("kubernetes"), v);

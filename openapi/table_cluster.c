@@ -43,7 +43,10 @@ static void print_node(struct row *r)
 {
     const struct value *ready = condition(r->obj, "Ready");
     cell_name(r);
-    cellf(r, "%s%s", !ready ? "Unknown" : condition_is(r->obj, "Ready", "True") ? "Ready" : "NotReady",
+    cellf(r, "%s%s",
+          !ready                                  ? "Unknown"
+          : condition_is(r->obj, "Ready", "True") ? "Ready"
+                                                  : "NotReady",
           value_path_bool(r->obj, "spec.unschedulable", false) ? ",SchedulingDisabled" : "");
     cell(r, node_roles(r));
     cell_age(r);
@@ -82,7 +85,8 @@ static void print_event(struct row *r)
     } else if (count == 0) {
         count = 1;
     }
-    struct str kind = lower(r, value_path_str(e, "involvedObject.kind")), name = value_path_str(e, "involvedObject.name");
+    struct str kind = lower(r, value_path_str(e, "involvedObject.kind")),
+               name = value_path_str(e, "involvedObject.name");
     struct str component = first_of(value_path_str(e, "source.component"), value_path_str(e, "reportingComponent"));
     struct str host = first_of(value_path_str(e, "source.host"), value_path_str(e, "reportingInstance"));
     cell(r, last);
@@ -127,8 +131,8 @@ static void print_name_age(struct row *r)
 
 static struct str access_modes(struct row *r, const struct value *modes)
 {
-    static const char *const names[][2] = {{"ReadWriteOnce", "RWO"}, {"ReadOnlyMany", "ROX"}, {"ReadWriteMany", "RWX"},
-                                           {"ReadWriteOncePod", "RWOP"}};
+    static const char *const names[][2] = {
+        {"ReadWriteOnce", "RWO"}, {"ReadOnlyMany", "ROX"}, {"ReadWriteMany", "RWX"}, {"ReadWriteOncePod", "RWOP"}};
     struct str out = STR("");
     for (size_t i = 0; i < 4; i++) {
         for (size_t j = 0; j < value_len(modes); j++) {
@@ -156,7 +160,8 @@ static void print_volume(struct row *r)
     cell_text(r, "spec.persistentVolumeReclaimPolicy");
     cell(r, phase_of(r));
     if (value_is(claim, VALUE_MAP))
-        cellf(r, STR_FMT "/" STR_FMT, STR_ARG(value_path_str(claim, "namespace")), STR_ARG(value_path_str(claim, "name")));
+        cellf(r, STR_FMT "/" STR_FMT, STR_ARG(value_path_str(claim, "namespace")),
+              STR_ARG(value_path_str(claim, "name")));
     else
         cell(r, STR(""));
     cell_text(r, "spec.storageClassName");

@@ -19,7 +19,8 @@ static struct metric *requests, *latency, *answer_sizes;
 
 void chain_register_metrics(void)
 {
-    static const double seconds[] = {0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60, -1};
+    static const double seconds[] = {0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1,  1.25, 1.5, 2,
+                                     3,     4,     5,    6,   8,   10,  15,  20,  30, 45,   60,  -1};
     if (requests)
         return;
     requests = metric_register(METRIC_COUNTER, "apiserver_request_total",
@@ -197,7 +198,8 @@ static void resolve(struct chain_request *c)
     c->long_running = r->verb == VERB_WATCH || is_streaming(c) || str_eq(r->subresource, STR("log"));
 }
 
-/* A path of the right shape for its resource: ERR_NOT_FOUND and ERR_METHOD_NOT_ALLOWED as upstream's router says them. */
+/* A path of the right shape for its resource: ERR_NOT_FOUND and ERR_METHOD_NOT_ALLOWED as upstream's router says them.
+ */
 static int check_shape(struct chain_request *c, struct err *err)
 {
     struct api_request *req = &c->req;
@@ -267,9 +269,10 @@ static int check_body(struct chain_request *c, struct err *err)
     struct str type = media_type_bare(http_header_get(ex, "content-type"));
     req->content_type = arena_str(req->arena, type);
     if (req->verb == VERB_PATCH) {
-        static const char *const types[] = {
-            [PATCH_TYPE_JSON] = "application/json-patch+json", [PATCH_TYPE_MERGE] = "application/merge-patch+json",
-            [PATCH_TYPE_STRATEGIC] = "application/strategic-merge-patch+json", [PATCH_TYPE_APPLY] = "application/apply-patch+yaml"};
+        static const char *const types[] = {[PATCH_TYPE_JSON] = "application/json-patch+json",
+                                            [PATCH_TYPE_MERGE] = "application/merge-patch+json",
+                                            [PATCH_TYPE_STRATEGIC] = "application/strategic-merge-patch+json",
+                                            [PATCH_TYPE_APPLY] = "application/apply-patch+yaml"};
         for (size_t i = 0; i < 4; i++)
             if (str_eqz(type, types[i])) {
                 req->patch_type = (enum patch_type)i;
@@ -313,7 +316,8 @@ static void run_resource(struct chain_request *c)
     }
     bool pretty = req->options.pretty;
     if (rc == 0)
-        rc = accept_object(req->arena, http_header_get(req->exchange, "accept"), &req->format, &req->table_version, &err);
+        rc = accept_object(req->arena, http_header_get(req->exchange, "accept"), &req->format, &req->table_version,
+                           &err);
     if (rc == 0)
         rc = api_options_parse(req->arena, c->query, req->verb, &req->options, &err);
     req->options.pretty = req->options.pretty || (pretty && !str_contains(c->query, STR("pretty=")));
@@ -336,8 +340,12 @@ static struct api_attributes attributes(const struct chain_request *c)
     const struct route *r = &c->route;
     if (!r->is_resource)
         return (struct api_attributes){.verb = r->action, .non_resource = true, .path = r->path};
-    return (struct api_attributes){.verb = r->action, .group = r->group, .resource = r->resource, .name = r->name,
-                                   .subresource = r->subresource, .namespace_ = r->namespace_};
+    return (struct api_attributes){.verb = r->action,
+                                   .group = r->group,
+                                   .resource = r->resource,
+                                   .name = r->name,
+                                   .subresource = r->subresource,
+                                   .namespace_ = r->namespace_};
 }
 
 static const struct api_details *forbidden_details(struct arena *a, const struct api_attributes *at)
@@ -406,7 +414,8 @@ static struct chain_request *start(struct api_server *server, struct http_exchan
     struct arena *a = arena_create(0);
     struct chain_request *c = ARENA_NEW(a, struct chain_request);
     c->start_us = clock_mono_us();
-    c->req = (struct api_request){.arena = a, .loop = ex->loop, .server = server, .exchange = ex, .ended = ended, .owner = c};
+    c->req = (struct api_request){
+        .arena = a, .loop = ex->loop, .server = server, .exchange = ex, .ended = ended, .owner = c};
     c->req.options = api_options_default();
     c->req.options.pretty = wants_pretty(ex);
     c->req.user_agent = arena_str(a, http_header_get(ex, "user-agent"));

@@ -77,11 +77,10 @@ enum { HEADERS = 1, RST_STREAM = 3, SETTINGS = 4, PING = 6, CONTINUATION = 9 };
 
 static size_t frame(unsigned char *out, int type, int flags, uint32_t stream, const void *payload, size_t len)
 {
-    const unsigned char head[9] = {(unsigned char)(len >> 16),    (unsigned char)(len >> 8),
-                                   (unsigned char)len,            (unsigned char)type,
-                                   (unsigned char)flags,          (unsigned char)(stream >> 24),
-                                   (unsigned char)(stream >> 16), (unsigned char)(stream >> 8),
-                                   (unsigned char)stream};
+    const unsigned char head[9] = {
+        (unsigned char)(len >> 16),    (unsigned char)(len >> 8),    (unsigned char)len,
+        (unsigned char)type,           (unsigned char)flags,         (unsigned char)(stream >> 24),
+        (unsigned char)(stream >> 16), (unsigned char)(stream >> 8), (unsigned char)stream};
     memcpy(out, head, sizeof head);
     if (len)
         memcpy(out + 9, payload, len);
@@ -241,7 +240,8 @@ static int flood(long count, int type)
 
 static int headers(long count)
 {
-    static const char start[] = "GET /api HTTP/1.1\r\nHost: hostile\r\n", more[] = "X-More: again and again and again\r\n";
+    static const char start[] = "GET /api HTTP/1.1\r\nHost: hostile\r\n",
+                      more[] = "X-More: again and again and again\r\n";
     SSL *s = dial_tls("http/1.1");
     long i = 0;
     if (!put(s, start, sizeof start - 1))
