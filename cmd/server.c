@@ -57,8 +57,8 @@ static bool is_listen(const char *list)
 /* What is wrong with the values, in words that say what would be right. */
 static bool values_fit(const struct api_server_options *opt)
 {
-    if (strcmp(opt->store, "rocksdb") != 0 && strcmp(opt->store, "memory") != 0)
-        command_fail(&command_server, "--store %s: use rocksdb or memory", opt->store);
+    if (strcmp(opt->store, "rocksdb") != 0 && strcmp(opt->store, "memory") != 0 && strncmp(opt->store, "etcd=", 5) != 0)
+        command_fail(&command_server, "--store %s: use rocksdb, memory or etcd=URL,…", opt->store);
     else if (!is_listen(opt->listen))
         command_fail(&command_server, "--listen %s: use ADDRESS:PORT, for example 127.0.0.1:6443", opt->listen);
     else if (!is_range(opt->service_cidr))
@@ -149,8 +149,8 @@ static int run(int argc, char **argv)
          .help = "store, identities and admin.kubeconfig are kept here"},
         {.name = "listen", .kind = OPTION_STRING, .value = &opt.listen, .argument = "ADDR:PORT",
          .help = "where to serve HTTPS; port 0 chooses one (127.0.0.1:6443)"},
-        {.name = "store", .kind = OPTION_STRING, .value = &opt.store, .argument = "rocksdb|memory",
-         .help = "the storage engine (rocksdb)"},
+        {.name = "store", .kind = OPTION_STRING, .value = &opt.store, .argument = "rocksdb|memory|etcd=URL,…",
+         .help = "the storage engine (rocksdb), or an etcd cluster"},
         {.name = "kubeconfig", .kind = OPTION_STRING, .value = &opt.kubeconfig, .argument = "FILE",
          .help = "where to write the administrator's (DIR/admin.kubeconfig)"},
         {.name = "disable", .kind = OPTION_CHOICES, .value = &disabled, .argument = "controllers,scheduler",
@@ -169,12 +169,6 @@ static int run(int argc, char **argv)
          .help = "admission plugins to leave out, by commas"},
         {.name = "encryption-provider-config", .kind = OPTION_STRING, .value = &opt.encryption_config, .argument = "FILE",
          .help = "an EncryptionConfiguration, in place of DIR/pki/encryption.yaml"},
-        {.name = "snapshot-every", .kind = OPTION_DURATION_MS, .value = &opt.snapshot_every_ms, .argument = "DURATION",
-         .help = "take a snapshot so often (never)"},
-        {.name = "snapshot-keep", .kind = OPTION_INT, .value = &opt.snapshot_keep, .argument = "N", .min = 0, .max = 100000,
-         .help = "how many of these to keep, 0 for all (10)"},
-        {.name = "snapshot-dir", .kind = OPTION_STRING, .value = &opt.snapshot_dir, .argument = "DIR",
-         .help = "where to put them (DIR/snapshots)"},
         {.name = "snapshot-every", .kind = OPTION_DURATION_MS, .value = &opt.snapshot_every_ms, .argument = "DURATION",
          .help = "take a snapshot so often (never)"},
         {.name = "snapshot-keep", .kind = OPTION_INT, .value = &opt.snapshot_keep, .argument = "N", .min = 0, .max = 100000,
