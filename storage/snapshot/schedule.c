@@ -43,7 +43,7 @@ static int64_t newest_ms(const char *dir)
 {
     struct dirent **list;
     int64_t ms = 0;
-    int n = scandir(dir, &list, only_ours, alphasort);
+    int n = scandir(dir, &list, only_ours, versionsort);
     for (int i = 0; i < n; i++) {
         char path[4500];
         struct stat st;
@@ -60,7 +60,7 @@ static int64_t newest_ms(const char *dir)
 static void remove_old(const char *dir, int64_t keep)
 {
     struct dirent **list;
-    int n = scandir(dir, &list, only_ours, alphasort);
+    int n = scandir(dir, &list, only_ours, versionsort);
     for (int i = 0; i < n; i++) {
         char path[4500];
         snprintf(path, sizeof path, "%s/%s", dir, list[i]->d_name);
