@@ -388,17 +388,23 @@ static void committed(void *arg, int rc, int64_t revision, const struct object *
     pthread_mutex_unlock(&w->lock);
 }
 
+/* In as many transactions as the store needs: each object stands by itself. */
 static int plan_commit(struct plan *p)
 {
-    struct waiter w = {.lock = PTHREAD_MUTEX_INITIALIZER, .done = PTHREAD_COND_INITIALIZER, .err = p->err};
-    if (!p->len)
-        return 0;
-    cache_commit(p->server->cache, p->writes, p->len, NULL, 0, NULL, 0, p->server->loops[0], committed, &w);
-    pthread_mutex_lock(&w.lock);
-    while (!w.finished)
-        pthread_cond_wait(&w.done, &w.lock);
-    pthread_mutex_unlock(&w.lock);
-    return w.rc;
+    size_t most = kv_txn_max(p->server->kv), n;
+    int rc = 0;
+
+    for (size_t at = 0; at < p->len && rc == 0; at += n) {
+        struct waiter w = {.lock = PTHREAD_MUTEX_INITIALIZER, .done = PTHREAD_COND_INITIALIZER, .err = p->err};
+        n = p->len - at < most ? p->len - at : most;
+        cache_commit(p->server->cache, p->writes + at, n, NULL, 0, NULL, 0, p->server->loops[0], committed, &w);
+        pthread_mutex_lock(&w.lock);
+        while (!w.finished)
+            pthread_cond_wait(&w.done, &w.lock);
+        pthread_mutex_unlock(&w.lock);
+        rc = w.rc;
+    }
+    return rc;
 }
 
 /* Everything, or only what speaks of this server. */

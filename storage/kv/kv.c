@@ -32,6 +32,11 @@ int kv_txn_wait(struct kv *kv, struct arena *a, const struct kv_txn *txn, struct
     return kv_waiter_wait(&w);
 }
 
+size_t kv_txn_max(const struct kv *kv)
+{
+    return kv->ops->txn_max;
+}
+
 int kv_range(struct kv *kv, struct str key, struct str end, int64_t revision, size_t limit, kv_range_fn *fn, void *arg,
              int64_t *ret_revision, struct err *err)
 {

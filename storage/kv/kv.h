@@ -85,6 +85,9 @@ void kv_txn(struct kv *kv, const struct kv_txn *txn, kv_txn_done *done, void *ar
 /* The same, waiting for the answer on the calling thread (start-up, tools and tests; never on a loop). */
 int kv_txn_wait(struct kv *kv, struct arena *a, const struct kv_txn *txn, struct kv_txn_result *ret, struct err *err);
 
+/* How many compares, and how many operations, one transaction may hold. */
+size_t kv_txn_max(const struct kv *kv);
+
 /* Pairs in [key, end) in key order as of `revision` (0 = newest synced), at most `limit` (0 = all). `end` STR_NULL = one
  * key. fn returns false to stop early. Any thread; blocks on disk only. Answers the revision read at. */
 typedef bool kv_range_fn(void *arg, const struct kv_pair *pair);

@@ -78,6 +78,7 @@ static void local_newest(struct kv *base, kv_newest_done *done, void *arg)
 }
 
 static const struct kv_ops local_ops = {
+    .txn_max = SIZE_MAX,
     .txn = local_txn,
     .range = local_range,
     .history = local_history,

@@ -1,12 +1,20 @@
 /* Keys and values as they stand in etcd: what a stock API server would have there. Keys as they are (behind the store's
- * prefix, if it has one), plain values without any envelope. Sealed ones are marked by a byte no JSON, protobuf or
- * upstream encryption begins with, and the transform's own; a plain value that happens to begin so is marked as plain.
- */
+ * prefix, if it has one), plain values without any envelope. encrypted ones behind "k8s:enc:". What any other
+ * transform sealed is marked by a byte no JSON, protobuf or upstream encryption begins with, and the transform's own; a
+ * plain value that happens to begin in one of these ways is marked as plain. */
 #include "storage/kv/etcd/etcd.h"
 
 #include "base/log.h"
 
-enum { MARK = 0xff };
+enum {
+    MARK = 0xff,
+    ENCRYPTED = 1, /* the transform whose values carry upstream's prefix by themselves */
+};
+
+static bool is_encrypted(struct str stored)
+{
+    return str_starts(stored, STR("k8s:enc:"));
+}
 
 static ProtobufCBinaryData bytes(struct str s)
 {
@@ -60,7 +68,7 @@ int etcd_seal(struct etcd *e, struct arena *a, struct str key, struct str value,
     struct buf out = {0};
     int rc = 0;
 
-    if (!t && !(value.len && (uint8_t)value.p[0] == MARK)) {
+    if (!t && !is_encrypted(value) && !(value.len && (uint8_t)value.p[0] == MARK)) {
         *ret = bytes(value);
         return 0;
     }
@@ -71,7 +79,10 @@ int etcd_seal(struct etcd *e, struct arena *a, struct str key, struct str value,
         buf_add_char(&out, 0);
         buf_add_str(&out, value);
     }
-    *ret = bytes(arena_str(a, buf_str(&out)));
+    struct str sealed = buf_str(&out), bare = str_sub(sealed, 2, sealed.len);
+    if (t && t->id == ENCRYPTED && is_encrypted(bare))
+        sealed = bare;
+    *ret = bytes(arena_str(a, sealed));
     buf_free(&out);
     return rc;
 }
@@ -80,13 +91,15 @@ int etcd_open(struct etcd *e, struct arena *a, struct str key, struct str stored
 {
     struct buf out = {0};
 
-    if (!stored.len || (uint8_t)stored.p[0] != MARK) {
+    bool encrypted = is_encrypted(stored);
+    if (!encrypted && (!stored.len || (uint8_t)stored.p[0] != MARK)) {
         *ret = stored;
         return 0;
     }
     if (stored.len < 2)
         return err_set(err, ERR_CORRUPT, "the value of key \"" STR_FMT "\" is damaged", STR_ARG(key));
-    int rc = kv_open_value(&e->kv, key, (uint8_t)stored.p[1], str_sub(stored, 2, stored.len), &out, err);
+    int rc = kv_open_value(&e->kv, key, encrypted ? ENCRYPTED : (uint8_t)stored.p[1],
+                           encrypted ? stored : str_sub(stored, 2, stored.len), &out, err);
     if (rc == 0)
         *ret = arena_str(a, buf_str(&out));
     buf_free(&out);
