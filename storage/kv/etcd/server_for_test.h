@@ -53,10 +53,15 @@ static inline void etcd_server_start(struct etcd_server *s)
     s->pid = fork();
     if (s->pid)
         return;
-    const char *args[32] = {"etcd", "--name", "one", "--data-dir", s->dir, "--listen-client-urls", s->url,
-                            "--advertise-client-urls", s->url, "--listen-peer-urls", s->peer_url,
-                            "--initial-advertise-peer-urls", s->peer_url, "--initial-cluster", cluster,
-                            "--max-request-bytes", "4194304"};
+    const char *args[32] = {"etcd",      "--name",
+                            "one",       "--data-dir",
+                            s->dir,      "--listen-client-urls",
+                            s->url,      "--advertise-client-urls",
+                            s->url,      "--listen-peer-urls",
+                            s->peer_url, "--initial-advertise-peer-urls",
+                            s->peer_url, "--initial-cluster",
+                            cluster,     "--max-request-bytes",
+                            "4194304"};
     size_t n = 0;
     while (args[n])
         n++;

@@ -1,0 +1,433 @@
+/* What only an etcd cluster brings: writers elsewhere, a server that dies and comes back, sign-in, TLS, a prefix. The
+ * contract all stores share is in kv_test.c. */
+#include "storage/kv/kv.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "base/net/tls.h"
+#include "base/vec.h"
+#include "storage/kv/etcd/server_for_test.h"
+
+#include <pthread.h>
+
+static struct etcd_server server;
+static struct err err;
+
+static struct kv *open_store(const char *options)
+{
+    char text[512];
+    struct kv *kv;
+
+    snprintf(text, sizeof text, "%s%s", server.url, options);
+    if (kv_open_etcd_text(text, &kv, &err) < 0)
+        fail_msg("%s", err.message);
+    return kv;
+}
+
+static int etcdctl(const char *options, const char *arguments)
+{
+    char command[768];
+    const char *host = strstr(server.url, "://") + 3;
+
+    snprintf(command, sizeof command, "ETCDCTL_API=3 etcdctl --endpoints=%s %s %s >/dev/null 2>&1", host, options,
+             arguments);
+    return system(command);
+}
+
+static void put(struct kv *kv, const char *key, const char *value, void *cookie)
+{
+    struct arena *a = arena_create(0);
+    struct kv_txn_result result;
+    struct kv_op op = {.kind = KV_PUT, .key = str_from(key), .value = str_from(value), .cookie = cookie};
+    struct kv_txn txn = {.success = &op, .n_success = 1};
+
+    if (kv_txn_wait(kv, a, &txn, &result, &err) < 0)
+        fail_msg("%s", err.message);
+    arena_destroy(a);
+}
+
+struct text {
+    pthread_mutex_t lock;
+    char p[4096];
+    size_t len;
+    int64_t revision;
+};
+static void add(struct text *t, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    t->len += (size_t)vsnprintf(t->p + t->len, sizeof t->p - t->len, fmt, ap);
+    va_end(ap);
+}
+static void publish(void *arg, const struct kv_event *events, size_t n, int64_t revision)
+{
+    struct text *t = arg;
+    pthread_mutex_lock(&t->lock);
+    for (size_t i = 0; i < n; i++) {
+        const struct kv_event *e = &events[i];
+        if (t->len + 200 > sizeof t->p)
+            t->len = 0;
+        add(t, "%s " STR_FMT "=" STR_FMT "@%lld<" STR_FMT "%s ", e->kind == KV_EVENT_PUT ? "put" : "del",
+            STR_ARG(e->pair.key), STR_ARG(e->pair.value), (long long)e->pair.mod_revision,
+            STR_ARG(e->prev ? e->prev->value : STR("-")), e->cookie ? (const char *)e->cookie : "");
+    }
+    t->revision = revision;
+    pthread_mutex_unlock(&t->lock);
+}
+static void wait_revision(struct kv *kv, int64_t revision)
+{
+    for (int i = 0; i < 1000 && kv_revision(kv) < revision; i++)
+        usleep(10000);
+    assert_true(kv_revision(kv) >= revision);
+}
+
+static bool list_pair(void *arg, const struct kv_pair *p)
+{
+    add(arg, STR_FMT "=" STR_FMT " ", STR_ARG(p->key), STR_ARG(p->value));
+    return true;
+}
+static const char *range(struct kv *kv, const char *key, const char *end)
+{
+    static struct text t;
+    t.len = t.p[0] = 0;
+    int rc = kv_range(kv, str_from(key), str_from(end), 0, 0, list_pair, &t, NULL, &err);
+    if (rc < 0)
+        snprintf(t.p, sizeof t.p, "%s", err_code_name(rc));
+    return t.p;
+}
+
+static int fresh(void **state)
+{
+    (void)state;
+    server.extra = NULL;
+    etcd_server_remove(&server);
+    etcd_server_start(&server);
+    return 0;
+}
+static int over(void **state)
+{
+    (void)state;
+    etcd_server_remove(&server);
+    return 0;
+}
+
+static void two_writers(void **state)
+{
+    (void)state;
+    static struct text one = {.lock = PTHREAD_MUTEX_INITIALIZER}, two = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    struct kv *a = open_store(""), *b = open_store("");
+
+    kv_set_publish(a, publish, &one);
+    kv_set_publish(b, publish, &two);
+    put(a, "k", "1", "!");
+    put(b, "k", "2", "?");
+    put(a, "l", "3", NULL);
+    assert_int_equal(etcdctl("", "del k"), 0);
+    wait_revision(a, 5);
+    wait_revision(b, 5);
+    assert_string_equal(one.p, "put k=1@2<-! put k=2@3<1 put l=3@4<- del k=@5<2 ");
+    assert_string_equal(two.p, "put k=1@2<- put k=2@3<1? put l=3@4<- del k=@5<2 ");
+    kv_close(a);
+    kv_close(b);
+}
+
+static void behind_a_prefix(void **state)
+{
+    (void)state;
+    static struct text seen = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    struct kv *bare = open_store(""), *kv = open_store(";prefix=/here");
+
+    kv_set_publish(kv, publish, &seen);
+    put(kv, "/a", "1", NULL);
+    put(bare, "/a", "2", NULL);
+    put(bare, "/here/b", "3", NULL);
+    wait_revision(kv, 4);
+    assert_string_equal(range(kv, "/", "0"), "/a=1 /b=3 ");
+    assert_string_equal(range(bare, "/", "0"), "/a=2 /here/a=1 /here/b=3 ");
+    assert_non_null(strstr(seen.p, "put /a=1@2<- "));
+    assert_non_null(strstr(seen.p, "put /b=3@4<- "));
+    assert_null(strstr(seen.p, "=2@3"));
+    kv_close(kv);
+    kv_close(bare);
+}
+
+enum { VALUE = 3000 };
+static bool count(void *arg, const struct kv_pair *p)
+{
+    int64_t *n = arg;
+    char want[16];
+    snprintf(want, sizeof want, "/k/%05lld", (long long)(*n)++);
+    assert_true(str_eqz(p->key, want));
+    assert_int_equal(p->value.len, VALUE);
+    return true;
+}
+
+static void many_pages(void **state)
+{
+    (void)state;
+    struct kv *kv = open_store("");
+    struct arena *a = arena_create(0);
+    struct kv_txn_result result;
+    struct kv_op ops[100];
+    static char value[VALUE];
+    int64_t n = 0;
+
+    memset(value, 'x', sizeof value);
+    for (int i = 0; i < 20; i++) {
+        for (int j = 0; j < 100; j++)
+            ops[j] = (struct kv_op){
+                .kind = KV_PUT, .key = arena_printf(a, "/k/%05d", i * 100 + j), .value = {value, sizeof value}};
+        struct kv_txn txn = {.success = ops, .n_success = 100};
+        assert_int_equal(kv_txn_wait(kv, a, &txn, &result, &err), 0);
+    }
+    assert_int_equal(kv_range(kv, STR("/k/"), STR("/k0"), 0, 0, count, &n, NULL, &err), 0);
+    assert_int_equal(n, 2000);
+    n = 0;
+    assert_int_equal(kv_range(kv, STR("/k/"), STR("/k0"), 0, 700, count, &n, NULL, &err), 0);
+    assert_int_equal(n, 700);
+    arena_destroy(a);
+    kv_close(kv);
+}
+
+/* ---- an etcd that dies ---- */
+
+struct follow {
+    int64_t last, n, gaps;
+};
+static void follow(void *arg, const struct kv_event *events, size_t n, int64_t revision)
+{
+    struct follow *f = arg;
+    for (size_t i = 0; i < n; i++) { /* every transaction here writes one key: revisions have no holes */
+        f->gaps += events[i].pair.mod_revision != f->last + 1;
+        f->last = events[i].pair.mod_revision;
+        f->n++;
+    }
+    f->gaps += revision != f->last;
+}
+
+struct writer {
+    struct kv *kv;
+    int n, acked;
+    bool stored[4000];
+    _Atomic bool stop;
+};
+static void *write_all(void *arg)
+{
+    struct writer *w = arg;
+    struct arena *a = arena_create(0);
+    for (; w->n < 4000 && !w->stop; w->n++) {
+        struct kv_txn_result result;
+        struct err own;
+        struct kv_op op = {.kind = KV_PUT, .key = arena_printf(a, "/w/%05d", w->n), .value = STR("v"), .cookie = w};
+        struct kv_compare absent = {.key = op.key, .target = KV_TARGET_MOD};
+        struct kv_txn txn = {&absent, 1, &op, 1, NULL, 0};
+        int rc = kv_txn_wait(w->kv, a, &txn, &result, &own);
+        assert_true(rc == 0 || rc == ERR_UNAVAILABLE || rc == ERR_TIMEOUT);
+        w->stored[w->n] = rc == 0 && result.succeeded;
+        w->acked += w->stored[w->n];
+        arena_reset(a);
+    }
+    arena_destroy(a);
+    return NULL;
+}
+
+static void killed_and_restarted(void **state)
+{
+    (void)state;
+    static struct follow f = {.last = 1};
+    static struct writer w;
+    struct kv *kv = open_store("");
+    pthread_t thread;
+
+    kv_set_publish(kv, follow, &f);
+    w.kv = kv;
+    assert_int_equal(pthread_create(&thread, NULL, write_all, &w), 0);
+    for (int round = 0; round < 4; round++) {
+        usleep(400000);
+        etcd_server_kill(&server, SIGKILL);
+        usleep(200000 * round);
+        etcd_server_start(&server);
+        for (int i = 0; i < 1000 && kv_trouble(kv); i++)
+            usleep(10000);
+        assert_null(kv_trouble(kv));
+    }
+    usleep(300000);
+    w.stop = true;
+    pthread_join(thread, NULL);
+    assert_true(w.acked > 100);
+    wait_revision(kv, 1 + w.acked);
+    kv_set_publish(kv, NULL, NULL);
+    assert_int_equal(f.gaps, 0);
+    assert_int_equal(f.n, kv_revision(kv) - 1);
+    assert_true(w.n - f.n >= 0); /* nothing twice */
+    for (int i = 0; i < w.n; i++) {
+        char key[32];
+        snprintf(key, sizeof key, "/w/%05d", i);
+        if (w.stored[i])
+            assert_string_not_equal(range(kv, key, NULL), "");
+    }
+    print_message("%d of %d writes acknowledged, %lld stored\n", w.acked, w.n, (long long)f.n);
+    kv_close(kv);
+}
+
+static void not_there(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *given;
+        const char *want;
+    } rows[] = {
+        {"http://127.0.0.1:1;color=red", "\"color=red\" is not known"},
+        {"http://127.0.0.1:1;password-file=/nowhere", "open /nowhere"},
+        {"https://127.0.0.1:1;ca=/nowhere", "open /nowhere"},
+        {"http://127.0.0.1:1", "etcd at http://127.0.0.1:1"},
+    };
+    struct kv *kv;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        assert_true(kv_open_etcd_text(rows[i].given, &kv, &err) < 0);
+        assert_non_null(strstr(err.message, rows[i].want));
+    }
+}
+
+/* ---- the newest revision, compaction by age ---- */
+
+struct newest {
+    _Atomic int64_t revision;
+};
+static void got_newest(void *arg, int64_t revision, const struct err *e)
+{
+    struct newest *n = arg;
+    assert_null(e);
+    n->revision = revision;
+}
+static void newest_and_compaction(void **state)
+{
+    (void)state;
+    struct kv *a = open_store(""), *b;
+    struct newest n[8] = {0};
+    const char *const urls[] = {server.url, NULL};
+    struct kv_etcd_options quick = {.endpoints = urls, .history_ms = 300};
+
+    put(a, "k", "1", NULL);
+    put(a, "k", "2", NULL);
+    for (int i = 0; i < 8; i++)
+        kv_newest(a, got_newest, &n[i]);
+    for (int i = 0; i < 8; i++) {
+        for (int tries = 0; tries < 500 && !n[i].revision; tries++)
+            usleep(10000);
+        assert_int_equal(n[i].revision, 3);
+    }
+    assert_int_equal(kv_open_etcd(&quick, &b, &err), 0);
+    for (int i = 0; i < 500 && kv_compacted_revision(a) < 3; i++)
+        usleep(10000);
+    assert_true(kv_compacted_revision(b) >= 3);
+    assert_true(kv_compacted_revision(a) >= 3); /* told by the compact key */
+    assert_string_equal(range(a, "k", NULL), "k=2 ");
+    assert_int_equal(kv_range(a, STR("k"), STR_NULL, 2, 0, list_pair, NULL, NULL, &err), ERR_EXPIRED);
+    kv_close(a);
+    kv_close(b);
+}
+
+/* ---- who may ---- */
+
+static void write_file(const char *path, const char *text)
+{
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+}
+
+static void sign_in(void **state)
+{
+    (void)state;
+    struct kv *kv = open_store(""), *wrong;
+    char options[256], path[128];
+
+    put(kv, "k", "1", NULL);
+    kv_close(kv);
+    assert_int_equal(etcdctl("", "user add root:hush"), 0);
+    assert_int_equal(etcdctl("", "auth enable"), 0);
+    snprintf(path, sizeof path, "%s/pw", server.dir);
+    write_file(path, "hush\n");
+    snprintf(options, sizeof options, ";user=root;password-file=%s", path);
+    kv = open_store(options);
+    assert_string_equal(range(kv, "k", NULL), "k=1 ");
+    put(kv, "k", "2", NULL);
+    etcd_server_kill(&server, SIGKILL); /* its tokens go with it */
+    etcd_server_start(&server);
+    assert_string_equal(range(kv, "k", NULL), "k=2 ");
+    put(kv, "k", "3", NULL);
+    assert_string_equal(range(kv, "k", NULL), "k=3 ");
+    write_file(path, "wrong\n");
+    snprintf(options, sizeof options, "%s;user=root;password-file=%s", server.url, path);
+    assert_true(kv_open_etcd_text(options, &wrong, &err) < 0);
+    assert_non_null(strstr(err.message, "sign in as root"));
+    kv_close(kv);
+}
+
+static void with_certificates(void **state)
+{
+    (void)state;
+    static const char *const ips[] = {"127.0.0.1", NULL};
+    struct tls_cert_request ca = {.common_name = "etcd-ca", .ca = true, .valid_days = 2}, cert = {.common_name = "etcd",
+                                                                                                  .ip_addresses = ips,
+                                                                                                  .server_auth = true,
+                                                                                                  .client_auth = true,
+                                                                                                  .valid_days = 2};
+    struct tls_pair ca_pair, pair;
+    char paths[3][128], options[512], text[640];
+    struct kv *kv;
+
+    etcd_server_remove(&server);
+    etcd_server_start(&server); /* for its directory and ports */
+    etcd_server_kill(&server, SIGKILL);
+    assert_int_equal(tls_cert_create(&ca, NULL, &ca_pair, &err), 0);
+    assert_int_equal(tls_cert_create(&cert, &ca_pair, &pair, &err), 0);
+    const char *const names[] = {"ca", "cert", "key"}, *const texts[] = {ca_pair.cert_pem, pair.cert_pem, pair.key_pem};
+    for (int i = 0; i < 3; i++) {
+        snprintf(paths[i], sizeof paths[i], "%s/%s.pem", server.dir, names[i]);
+        write_file(paths[i], texts[i]);
+    }
+    memmove(server.url + 5, server.url + 4, strlen(server.url + 4) + 1);
+    server.url[4] = 's';
+    const char *const extra[] = {"--trusted-ca-file", paths[0], "--cert-file",        paths[1],
+                                 "--key-file",        paths[2], "--client-cert-auth", NULL};
+    server.extra = extra;
+    etcd_server_start(&server);
+    snprintf(options, sizeof options, ";ca=%s;cert=%s;key=%s", paths[0], paths[1], paths[2]);
+    kv = open_store(options);
+    put(kv, "k", "1", NULL);
+    assert_string_equal(range(kv, "k", NULL), "k=1 ");
+    kv_close(kv);
+    snprintf(text, sizeof text, "%s;cert=%s;key=%s", server.url, paths[1], paths[2]);
+    assert_true(kv_open_etcd_text(text, &kv, &err) < 0); /* its CA is not the system's */
+    tls_pair_finish(&ca_pair);
+    tls_pair_finish(&pair);
+    server.extra = NULL;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(two_writers, fresh),
+        cmocka_unit_test_setup(behind_a_prefix, fresh),
+        cmocka_unit_test_setup(many_pages, fresh),
+        cmocka_unit_test_setup(killed_and_restarted, fresh),
+        cmocka_unit_test_setup(newest_and_compaction, fresh),
+        cmocka_unit_test_setup(sign_in, fresh),
+        cmocka_unit_test(with_certificates),
+        cmocka_unit_test(not_there),
+    };
+    if (!etcd_installed()) {
+        print_message("etcd is not installed: nothing to test against\n");
+        return 0;
+    }
+    return cmocka_run_group_tests_name("etcd", tests, NULL, over);
+}
