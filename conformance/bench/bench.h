@@ -11,16 +11,19 @@
 #include "base/net/http_client.h"
 #include "cmd/options.h"
 
-extern const struct command bench_ready, bench_create, bench_seed, bench_fanout, bench_drain, bench_running, bench_runtime;
+extern const struct command bench_ready, bench_create, bench_seed, bench_fanout, bench_drain, bench_running,
+    bench_runtime;
 
 /* Where the server is and who asks: --url with --token, or --kubeconfig. */
 struct target {
     const char *url, *token, *kubeconfig;
 };
-#define TARGET_OPTIONS(t)                                                                                              \
-    {"url", OPTION_STRING, &(t)->url, "URL", "the server; its certificate is not verified"},                           \
-        {"token", OPTION_STRING, &(t)->token, "TOKEN", "bearer token"},                                                \
-        {"kubeconfig", OPTION_STRING, &(t)->kubeconfig, "FILE", "server and credentials instead of --url and --token"}
+#define TARGET_OPTIONS(t)                                                                                            \
+    {"url", OPTION_STRING, &(t)->url, "URL", "the server; its certificate is not verified"},                         \
+        {"token", OPTION_STRING, &(t)->token, "TOKEN", "bearer token"},                                              \
+    {                                                                                                                \
+        "kubeconfig", OPTION_STRING, &(t)->kubeconfig, "FILE", "server and credentials instead of --url and --token" \
+    }
 
 /* An HTTP/2 connection of its own; made at the first request. */
 struct http_client *target_connect(const struct target *t, struct loop *loop);

@@ -95,7 +95,10 @@ static void next(struct slot *s)
         node_body(name, &s->body);
     else
         pod_body(&c->shape, name, &s->body);
-    struct http_call_options call = {.method = STR("POST"), .path = str_from(c->path), .headers = headers, .n_headers = 2,
+    struct http_call_options call = {.method = STR("POST"),
+                                     .path = str_from(c->path),
+                                     .headers = headers,
+                                     .n_headers = 2,
                                      .body = buf_str(&s->body),
                                      .handler = {on_response, on_data, NULL, NULL, on_done, NULL, s}};
     http_call_start(s->client, &call);
@@ -107,7 +110,8 @@ static void create_all(struct creates *c)
     c->loop = loop_create("bench");
     for (int64_t i = 0; i < c->connections; i++) {
         clients[i] = target_connect(&c->target, c->loop);
-        ask_well(c->loop, clients[i], "GET", "/readyz", NULL, STR_NULL, 0, NULL); /* connected before the clock starts */
+        ask_well(c->loop, clients[i], "GET", "/readyz", NULL, STR_NULL, 0,
+                 NULL); /* connected before the clock starts */
     }
     if (c->nodes)
         snprintf(c->path, sizeof c->path, "/api/v1/nodes");
@@ -137,15 +141,19 @@ static void untaint(struct creates *c)
     for (int64_t i = 0; i < c->count; i++) {
         char path[128];
         snprintf(path, sizeof path, "/api/v1/nodes/%s-%lld", c->prefix, (long long)i);
-        ask_well(c->loop, client, "PATCH", path, "application/merge-patch+json", STR("{\"spec\":{\"taints\":null}}"), 0, NULL);
+        ask_well(c->loop, client, "PATCH", path, "application/merge-patch+json", STR("{\"spec\":{\"taints\":null}}"), 0,
+                 NULL);
     }
     http_client_destroy(client);
 }
 
 static int run_create(int argc, char **argv)
 {
-    struct creates c = {.shape = {.namespace_ = "default", .image = "busybox:1.36"}, .prefix = "pod", .count = 1000000000,
-                        .in_flight = 64, .connections = 4};
+    struct creates c = {.shape = {.namespace_ = "default", .image = "busybox:1.36"},
+                        .prefix = "pod",
+                        .count = 1000000000,
+                        .in_flight = 64,
+                        .connections = 4};
     int n, exit_code;
     int64_t bytes = 4096;
     const struct option_spec specs[] = {
@@ -183,4 +191,5 @@ static int run_seed(int argc, char **argv)
 }
 
 const struct command bench_create = {"create", "--url URL --token T [flags]", "make pods, many in flight", run_create};
-const struct command bench_seed = {"seed", "--url URL --token T [--count N]", "make nodes that are objects alone", run_seed};
+const struct command bench_seed = {"seed", "--url URL --token T [--count N]", "make nodes that are objects alone",
+                                   run_seed};

@@ -50,10 +50,12 @@ static int run(int argc, char **argv)
     snprintf(path, sizeof path, "/api/v1/pods?watch=1&fieldSelector=spec.nodeName%%3D&resourceVersion=%s", revision);
     events_watch(&events, client, path);
     loop_run(d.loop);
-    printf("bound %lld\nbinds_per_s %.0f\n", (long long)d.bound, (double)d.bound * 1e6 / (double)(d.last_us - d.first_us));
+    printf("bound %lld\nbinds_per_s %.0f\n", (long long)d.bound,
+           (double)d.bound * 1e6 / (double)(d.last_us - d.first_us));
     /* what was bound before this program watched arrives at once: the rest is the steady part */
     printf("steady_binds_per_s %.0f\n", (double)(d.bound - d.pods / 10) * 1e6 / (double)(d.last_us - d.tenth_us));
     return 0;
 }
 
-const struct command bench_drain = {"drain", "--url URL --token T --revision R [--pods N]", "pods bound per second", run};
+const struct command bench_drain = {"drain", "--url URL --token T --revision R [--pods N]", "pods bound per second",
+                                    run};

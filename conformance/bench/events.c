@@ -38,7 +38,7 @@ static void on_done(void *arg, const struct err *err)
 
 void events_watch(struct events *e, struct http_client *client, const char *path)
 {
-    struct http_call_options call = {.method = STR("GET"), .path = str_from(path),
-                                     .handler = {on_response, on_data, NULL, NULL, on_done, NULL, e}};
+    struct http_call_options call = {
+        .method = STR("GET"), .path = str_from(path), .handler = {on_response, on_data, NULL, NULL, on_done, NULL, e}};
     http_call_start(client, &call);
 }

@@ -4,8 +4,8 @@
 
 #include "conformance/bench/bench.h"
 
-struct events { /* zero-initialise, then set the callbacks */
-    void (*on_open)(void *arg); /* may be NULL */
+struct events {                                                /* zero-initialise, then set the callbacks */
+    void (*on_open)(void *arg);                                /* may be NULL */
     void (*on_event)(void *arg, const char *line, size_t len); /* ends in NUL, without its newline */
     void *arg;
     int status;

@@ -100,7 +100,10 @@ static void write_more(struct fanout *f)
     while (f->begun && f->sent < f->n_updates && f->sent - f->acknowledged < WRITERS && f->sent - f->slowest < AHEAD) {
         struct buf body = {0};
         object_body(f->bytes, ++f->sent, &body);
-        struct http_call_options call = {.method = STR("PUT"), .path = STR(PATH "/fan"), .headers = &type, .n_headers = 1,
+        struct http_call_options call = {.method = STR("PUT"),
+                                         .path = STR(PATH "/fan"),
+                                         .headers = &type,
+                                         .n_headers = 1,
                                          .body = buf_str(&body),
                                          .handler = {on_written_status, NULL, NULL, NULL, on_written, NULL, f}};
         http_call_start(f->writer, &call);
@@ -121,8 +124,8 @@ static void watch_all(struct fanout *f, const struct target *target, const char 
     for (int64_t i = 0; i < f->n_watchers; i++) {
         struct watcher *w = &f->watchers[i];
         w->f = f;
-        struct http_call_options call = {.method = STR("GET"), .path = str_from(path),
-                                         .handler = {on_open, on_events, NULL, NULL, on_end, NULL, w}};
+        struct http_call_options call = {
+            .method = STR("GET"), .path = str_from(path), .handler = {on_open, on_events, NULL, NULL, on_end, NULL, w}};
         http_call_start(clients[i % f->connections], &call);
     }
     loop_run(f->loop);
@@ -160,4 +163,5 @@ static int run(int argc, char **argv)
     return 0;
 }
 
-const struct command bench_fanout = {"fanout", "--url URL --token T [flags]", "events to many watchers of one object", run};
+const struct command bench_fanout = {"fanout", "--url URL --token T [flags]", "events to many watchers of one object",
+                                     run};

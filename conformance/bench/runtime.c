@@ -131,4 +131,5 @@ static int run(int argc, char **argv)
     return 0;
 }
 
-const struct command bench_runtime = {"runtime", "--socket PATH [--pods N]", "the runtime's own part of a pod's start", run};
+const struct command bench_runtime = {"runtime", "--socket PATH [--pods N]", "the runtime's own part of a pod's start",
+                                      run};

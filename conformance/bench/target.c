@@ -36,13 +36,20 @@ struct http_client *target_connect(const struct target *t, struct loop *loop)
     }
     if (!config.server)
         die("--url or --kubeconfig says which server");
-    struct tls_options tls_options = {.cert_pem = config.cert_pem, .key_pem = config.key_pem, .ca_pem = config.ca_pem,
-                                      .insecure = config.insecure, .alpn_h2 = true};
+    struct tls_options tls_options = {.cert_pem = config.cert_pem,
+                                      .key_pem = config.key_pem,
+                                      .ca_pem = config.ca_pem,
+                                      .insecure = config.insecure,
+                                      .alpn_h2 = true};
     const char *endpoints[] = {config.server, NULL};
     if (tls_context_create(&tls_options, &tls, &err) < 0)
         die("%s", err.message);
-    struct http_client_options options = {.endpoints = endpoints, .tls = tls, .mode = HTTP_CLIENT_HTTP2,
-                                          .token = config.token, .user_agent = "skiff-bench", .server_name = config.server_name};
+    struct http_client_options options = {.endpoints = endpoints,
+                                          .tls = tls,
+                                          .mode = HTTP_CLIENT_HTTP2,
+                                          .token = config.token,
+                                          .user_agent = "skiff-bench",
+                                          .server_name = config.server_name};
     if (http_client_create(loop, &options, &client, &err) < 0)
         die("%s", err.message);
     buf_free(&text);
@@ -82,8 +89,12 @@ int ask(struct loop *loop, struct http_client *client, const char *method, const
     struct question q = {.loop = loop};
     struct http_header headers[] = {{STR("accept"), STR("application/json")},
                                     {STR("content-type"), str_from(content_type ? content_type : "application/json")}};
-    struct http_call_options call = {.method = str_from(method), .path = str_from(path), .headers = headers, .n_headers = 2,
-                                     .body = body, .handler = {on_response, on_data, NULL, NULL, on_done, NULL, &q}};
+    struct http_call_options call = {.method = str_from(method),
+                                     .path = str_from(path),
+                                     .headers = headers,
+                                     .n_headers = 2,
+                                     .body = body,
+                                     .handler = {on_response, on_data, NULL, NULL, on_done, NULL, &q}};
     http_call_start(client, &call);
     loop_run(loop);
     buf_add_char(&q.body, '\0');

@@ -1,7 +1,7 @@
 /* RocksDB's checksum with the processor's own instruction. Every byte that is written is summed twice (log and blob);
  * Debian's build of RocksDB does it by table, because it is compiled for the oldest processors and does not look at the
- * one it runs on. The linker directs its calls here (--wrap in CMakeLists.txt); where the instruction is missing they go
- * on to RocksDB's own. */
+ * one it runs on. The linker directs its calls here (--wrap in CMakeLists.txt); where the instruction is missing they
+ * go on to RocksDB's own. */
 #include "storage/kv/rocksdb_crc32c.h"
 
 #include <stddef.h>
