@@ -213,15 +213,16 @@ static void follow(void *arg, const struct kv_event *events, size_t n, int64_t r
 
 struct writer {
     struct kv *kv;
-    int n, acked;
-    bool stored[4000];
+    int n;
+    _Atomic int acked;
+    bool stored[20000];
     _Atomic bool stop;
 };
 static void *write_all(void *arg)
 {
     struct writer *w = arg;
     struct arena *a = arena_create(0);
-    for (; w->n < 4000 && !w->stop; w->n++) {
+    for (; w->n < 20000 && !w->stop; w->n++) {
         struct kv_txn_result result;
         struct err own;
         struct kv_op op = {.kind = KV_PUT, .key = arena_printf(a, "/w/%05d", w->n), .value = STR("v"), .cookie = w};
@@ -274,6 +275,75 @@ static void killed_and_restarted(void **state)
     }
     print_message("%d of %d writes acknowledged, %lld stored\n", w.acked, w.n, (long long)f.n);
     kv_close(kv);
+}
+
+static int leader_of(struct etcd_server members[3])
+{
+    for (int i = 0; i < 3; i++) {
+        char command[512];
+        snprintf(command, sizeof command,
+                 "ETCDCTL_API=3 etcdctl --endpoints=%s endpoint status -w fields 2>/dev/null | "
+                 "awk -F': ' '/\"MemberID\"/ {m = $2} /\"Leader\"/ {l = $2} END {exit m != l}'",
+                 strstr(members[i].url, "://") + 3);
+        if (system(command) == 0)
+            return i;
+    }
+    return 0;
+}
+
+/* Each way a member can go, to the one that leads: writes go on through the others, and every event comes by once. */
+static void three_members(void **state)
+{
+    (void)state;
+    static struct etcd_server members[3];
+    static const char *const names[] = {"one", "two", "three"};
+    static struct follow f = {.last = 1};
+    static struct writer w;
+    char text[512] = "", cluster[256] = "";
+    struct kv *kv;
+    pthread_t thread;
+
+    for (int i = 0; i < 3; i++) {
+        etcd_server_prepare(&members[i], names[i]);
+        snprintf(text + strlen(text), sizeof text - strlen(text), "%s%s", i ? "," : "", members[i].url);
+        snprintf(cluster + strlen(cluster), sizeof cluster - strlen(cluster), "%s%s=%s", i ? "," : "", names[i],
+                 members[i].peer_url);
+    }
+    for (int i = 0; i < 3; i++) {
+        memcpy(members[i].cluster, cluster, sizeof cluster);
+        etcd_server_start(&members[i]);
+    }
+    if (kv_open_etcd_text(text, &kv, &err) < 0)
+        fail_msg("%s", err.message);
+    kv_set_publish(kv, follow, &f);
+    w.kv = kv;
+    assert_int_equal(pthread_create(&thread, NULL, write_all, &w), 0);
+    for (int round = 0; round < 4; round++) {
+        usleep(500000);
+        int at = leader_of(members), before = w.acked;
+        if (round % 2)
+            kill(members[at].pid, SIGSTOP);
+        else
+            etcd_server_kill(&members[at], SIGKILL);
+        for (int i = 0; i < 2000 && w.acked < before + 20; i++)
+            usleep(10000);
+        assert_true(w.acked >= before + 20); /* without the one */
+        if (round % 2)
+            kill(members[at].pid, SIGCONT);
+        else
+            etcd_server_start(&members[at]);
+    }
+    w.stop = true;
+    pthread_join(thread, NULL);
+    wait_revision(kv, 1 + w.acked);
+    kv_set_publish(kv, NULL, NULL);
+    assert_int_equal(f.gaps, 0);
+    assert_int_equal(f.n, kv_revision(kv) - 1);
+    assert_true(f.n <= w.n && f.n >= w.acked);
+    print_message("%d of %d writes acknowledged, %lld stored\n", w.acked, w.n, (long long)f.n);
+    kv_close(kv);
+    for (int i = 0; i < 3; i++)
+        etcd_server_remove(&members[i]);
 }
 
 static void not_there(void **state)
@@ -423,6 +493,7 @@ int main(void)
         cmocka_unit_test_setup(newest_and_compaction, fresh),
         cmocka_unit_test_setup(sign_in, fresh),
         cmocka_unit_test(with_certificates),
+        cmocka_unit_test(three_members),
         cmocka_unit_test(not_there),
     };
     if (!etcd_installed()) {

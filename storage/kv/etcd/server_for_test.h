@@ -17,7 +17,8 @@
 
 struct etcd_server {
     pid_t pid;
-    char dir[64], url[64], peer_url[64];
+    char name[16], dir[64], url[64], peer_url[64];
+    char cluster[256];        /* "name=peer URL,…"; empty: it alone */
     const char *const *extra; /* flags, NULL-terminated */
 };
 
@@ -38,29 +39,37 @@ static inline int etcd_free_port(void)
     return ntohs(at.sin_port);
 }
 
-/* On the same directory and ports as before, if there were any. Clients wait for it. */
-static inline void etcd_server_start(struct etcd_server *s)
+/* A directory and ports, unless it has them. */
+static inline void etcd_server_prepare(struct etcd_server *s, const char *name)
 {
     if (!s->dir[0]) {
+        snprintf(s->name, sizeof s->name, "%s", name);
+        s->cluster[0] = 0;
         snprintf(s->dir, sizeof s->dir, "/tmp/skiff-etcd-test-XXXXXX");
         if (!mkdtemp(s->dir))
             abort();
         snprintf(s->url, sizeof s->url, "http://127.0.0.1:%d", etcd_free_port());
         snprintf(s->peer_url, sizeof s->peer_url, "http://127.0.0.1:%d", etcd_free_port());
     }
-    char cluster[128];
-    snprintf(cluster, sizeof cluster, "one=%s", s->peer_url);
+}
+
+/* On the same directory and ports as before, if there were any. Clients wait for it. */
+static inline void etcd_server_start(struct etcd_server *s)
+{
+    etcd_server_prepare(s, "one");
+    if (!s->cluster[0])
+        snprintf(s->cluster, sizeof s->cluster, "%s=%s", s->name, s->peer_url);
     s->pid = fork();
     if (s->pid)
         return;
     const char *args[32] = {"etcd",      "--name",
-                            "one",       "--data-dir",
+                            s->name,     "--data-dir",
                             s->dir,      "--listen-client-urls",
                             s->url,      "--advertise-client-urls",
                             s->url,      "--listen-peer-urls",
                             s->peer_url, "--initial-advertise-peer-urls",
                             s->peer_url, "--initial-cluster",
-                            cluster,     "--max-request-bytes",
+                            s->cluster,  "--max-request-bytes",
                             "4194304"};
     size_t n = 0;
     while (args[n])
