@@ -231,6 +231,26 @@ YAML
     k delete pod picky --grace-period=0 --force
 }
 
+@test "a host port of the node leads to the pod" {
+    k create -f - <<'YAML'
+apiVersion: v1
+kind: Pod
+metadata: {name: door}
+spec:
+  nodeName: node-1
+  containers:
+  - name: nginx
+    image: nginx:1.22
+    ports: [{containerPort: 80, hostPort: 8081}]
+YAML
+    k wait --for=condition=Ready pod/door --timeout=30s
+    until_true 10 contains 'Welcome to nginx' curl -sS --max-time 5 "http://$(node_ip node-1):8081/"
+    run curl -sS --max-time 2 "http://$(node_ip node-2):8081/"
+    [ "$status" -ne 0 ]
+    k delete pod door --grace-period=1
+    until_true 10 sh -c "! curl -sS --max-time 2 http://$(node_ip node-1):8081/"
+}
+
 @test "delete cascades, and everything can be applied again" {
     kubectl delete -f "$app" --timeout=120s
     run kubectl get namespace shop

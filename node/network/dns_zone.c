@@ -30,6 +30,8 @@ void dns_zone_init(struct dns_zone *z, struct arena *a, const char *domain, uint
     *z = (struct dns_zone){.domain = domain, .dns_ip = dns_ip, .table = table, .serial = serial};
     for (size_t i = 0; i < table->len; i++) {
         const struct service *s = &table->items[i];
+        if (!s->cluster_ip && !s->headless && !s->external_name.len)
+            continue; /* a host port has no name */
         map_put(&z->services, service_key(a, s), (void *)s);
         map_put(&z->namespaces, s->namespace_, (void *)s);
         if (s->cluster_ip)

@@ -23,17 +23,18 @@ struct network {
     struct network_options options;
     struct client *client;
     struct loop *loop;
-    struct informer *services, *slices, *nodes;
+    struct informer *services, *slices, *nodes, *pods_here;
     struct timer services_timer, nodes_timer;
     struct rtnl *rtnl;
     struct proxy *proxy;
     struct dns_server *dns;
+    char field[300]; /* selects this node's pods */
     uint32_t dns_ip;
     struct subnet cluster, pods;
     bool pods_known;
     /* what the DNS zone points into, replaced as a whole */
     struct arena *arena;
-    struct object_tree *service_tree, *slice_tree;
+    struct object_tree *service_tree, *slice_tree, *pod_tree;
     struct service_table table;
     struct dns_zone zone;
     struct map routes; /* destination -> gateway text (malloc'd) */
@@ -48,21 +49,24 @@ static void drop_zone(struct network *n)
     arena_destroy(n->arena);
     object_tree_put(n->service_tree);
     object_tree_put(n->slice_tree);
+    object_tree_put(n->pod_tree);
     n->arena = NULL;
-    n->service_tree = n->slice_tree = NULL;
+    n->service_tree = n->slice_tree = n->pod_tree = NULL;
 }
 
 static void sync_services(void *arg)
 {
     struct network *n = arg;
     struct err err = ERR_INIT;
-    if (!informer_synced(n->services) || !informer_synced(n->slices))
+    if (!informer_synced(n->services) || !informer_synced(n->slices) || !informer_synced(n->pods_here))
         return;
     drop_zone(n);
     n->arena = arena_create(0);
     n->service_tree = informer_snapshot(n->services);
     n->slice_tree = informer_snapshot(n->slices);
     services_collect(n->arena, n->service_tree, n->slice_tree, str_from(n->options.node_name), &n->table);
+    n->pod_tree = informer_snapshot(n->pods_here);
+    services_add_host_ports(n->arena, n->pod_tree, &n->table);
     dns_zone_init(&n->zone, n->arena, n->options.cluster_domain, n->dns_ip, &n->table,
                   (uint32_t)informer_revision(n->services));
     dns_server_set_zone(n->dns, &n->zone);
@@ -210,6 +214,18 @@ static void node_changed(void *arg, const struct object *old, const struct objec
 
 /* ---- life ---- */
 
+/* A change of a pod matters when it has host ports; most have none. */
+static bool has_host_port(const struct object *o)
+{
+    return o && str_contains(o->body, STR("\"hostPort\":"));
+}
+
+static void pod_changed(void *arg, const struct object *old, const struct object *now)
+{
+    if (has_host_port(old) || has_host_port(now))
+        services_changed(arg);
+}
+
 static struct informer *watch_all(struct network *n, struct str group, struct str name,
                                   void (*on_change)(void *arg, const struct object *old, const struct object *now),
                                   void (*on_synced)(void *arg))
@@ -242,6 +258,13 @@ int network_start(struct client *c, struct loop *l, const struct network_options
     n->nodes = watch_all(n, STR(""), STR("nodes"), node_changed, NULL);
     n->services = watch_all(n, STR(""), STR("services"), service_changed, services_changed);
     n->slices = watch_all(n, STR("discovery.k8s.io"), STR("endpointslices"), service_changed, services_changed);
+    snprintf(n->field, sizeof n->field, "spec.nodeName=%s", opt->node_name);
+    struct informer_options here = {.resource = resource_find(STR(""), STR("pods")),
+                                    .field_selector = str_from(n->field),
+                                    .on_change = pod_changed,
+                                    .on_synced = services_changed,
+                                    .arg = n};
+    n->pods_here = client_informer(c, &here);
     *ret = n;
     return 0;
 }
@@ -260,6 +283,7 @@ void network_stop(struct network *n)
     informer_destroy(n->services);
     informer_destroy(n->slices);
     informer_destroy(n->nodes);
+    informer_destroy(n->pods_here);
     drop_zone(n);
     dns_server_destroy(n->dns);
     proxy_destroy(n->proxy);

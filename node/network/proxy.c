@@ -324,12 +324,13 @@ static void install(struct nft *n, struct installed *in, const struct service *s
     bool from_outside = port->node_port || s->n_external_ips;
     snprintf(inner, sizeof inner, "s%u", in->id);
     snprintf(outer, sizeof outer, "x%u", in->id);
-    in->has_inner = add_chain(n, 's', in->id, &port->endpoints, s->internal_local, false);
+    if (s->cluster_ip)
+        in->has_inner = add_chain(n, 's', in->id, &port->endpoints, s->internal_local, false);
     if (from_outside)
         in->has_outer = add_chain(n, 'x', in->id, &port->endpoints, s->external_local, !s->external_local);
     if (in->has_inner)
         lead(n, in, service_key(s->cluster_ip, port), inner);
-    else
+    else if (s->cluster_ip)
         refuse(n, in, service_key(s->cluster_ip, port));
     for (size_t i = 0; i < s->n_external_ips; i++) {
         if (in->has_outer)
@@ -390,9 +391,11 @@ static int each_port(struct proxy *p, const struct service_table *table,
 {
     for (size_t i = 0; i < table->len; i++) {
         const struct service *s = &table->items[i];
-        if (!s->cluster_ip || s->cluster_ip == p->options.dns_ip)
+        if (s->cluster_ip == p->options.dns_ip)
             continue;
         for (size_t j = 0; j < s->n_ports; j++) {
+            if (!s->cluster_ip && !s->ports[j].node_port)
+                continue; /* headless: names only */
             int rc = fn(p, s, &s->ports[j], err);
             if (rc < 0)
                 return rc;

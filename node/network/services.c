@@ -163,3 +163,43 @@ void services_collect(struct arena *a, const struct object_tree *services, const
             qsort(ret->items[i].addresses.items, ret->items[i].addresses.len, sizeof(struct endpoint), by_address);
     }
 }
+
+static void add_host_port(struct arena *a, const struct object *pod, uint32_t address, const struct core_v1_container_port *port,
+                          struct service_table *table)
+{
+    struct service *s;
+    ARENA_PUSH(a, table->items, table->len, table->cap, (struct service){0});
+    s = &table->items[table->len - 1];
+    s->namespace_ = pod->namespace_;
+    s->name = pod->name;
+    s->external_local = true; /* the client's address is kept: the pod is here */
+    s->ports = ARENA_NEW(a, struct service_port);
+    s->n_ports = 1;
+    *s->ports = (struct service_port){.name = STR("host port"),
+                                      .protocol = protocol_of(port->protocol),
+                                      .port = (uint16_t)port->container_port,
+                                      .node_port = (uint16_t)port->host_port};
+    struct endpoint e = {.address = address, .port = (uint16_t)port->container_port, .ready = true, .local = true};
+    add_endpoint(a, &s->ports->endpoints, &e);
+}
+
+void services_add_host_ports(struct arena *a, const struct object_tree *pods, struct service_table *table)
+{
+    struct object_tree_iter it;
+    const struct object *o;
+    object_tree_iter_init(&it, pods, STR(""));
+    while ((o = object_tree_next(&it))) {
+        const struct core_v1_pod *pod = view_object(a, o);
+        uint32_t address;
+        if (pod->spec->host_network || !ipv4_parse(pod->status->pod_ip, &address) ||
+            str_eqz(pod->status->phase, "Succeeded") || str_eqz(pod->status->phase, "Failed"))
+            continue;
+        for (size_t i = 0; i < pod->spec->containers.len; i++) {
+            const struct core_v1_container *c = &pod->spec->containers.items[i];
+            for (size_t j = 0; j < c->ports.len; j++) {
+                if (c->ports.items[j].host_port)
+                    add_host_port(a, o, address, &c->ports.items[j], table);
+            }
+        }
+    }
+}

@@ -32,7 +32,7 @@ struct service_port {
 
 struct service {
     struct str namespace_, name;
-    uint32_t cluster_ip; /* 0 = headless or external name */
+    uint32_t cluster_ip; /* 0 = headless, external name, or a host port */
     bool headless, publish_not_ready, external_local, internal_local;
     struct str external_name;
     uint32_t *external_ips; /* externalIPs and load-balancer addresses */
@@ -50,6 +50,9 @@ struct service_table {
 /* Strings point into the objects' bodies or the arena: keep both while the table is used. */
 void services_collect(struct arena *a, const struct object_tree *services, const struct object_tree *slices,
                       struct str node_name, struct service_table *ret);
+
+/* Host ports of this node's pods, as services that have a node port only and one local endpoint. */
+void services_add_host_ports(struct arena *a, const struct object_tree *pods, struct service_table *table);
 
 bool ipv4_parse(struct str text, uint32_t *ret); /* host byte order */
 
