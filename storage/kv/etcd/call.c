@@ -19,7 +19,7 @@ struct etcd_call {
     const ProtobufCMessageDescriptor *response;
     struct grpc_call *grpc;
     struct timer retry;
-    int64_t deadline_ms;
+    int64_t deadline_ms, sent_ms;
     bool safe;
     etcd_call_done *done;
     void *arg;
@@ -107,6 +107,25 @@ static void call_end(struct etcd_call *c, const ProtobufCMessage *response, cons
 
 static void call_send(void *arg);
 
+/* A member that hangs is left long before its connection counts as lost, when there is another one. */
+static void listen_on(void *arg)
+{
+    struct etcd *e = arg;
+    int64_t now_ms = clock_mono_ms(), oldest_ms = INT64_MAX;
+
+    for (struct etcd_call *c = e->calls; c; c = c->next)
+        if (c->grpc && c->sent_ms < oldest_ms)
+            oldest_ms = c->sent_ms;
+    if (oldest_ms != INT64_MAX && oldest_ms > e->heard_ms)
+        e->heard_ms = oldest_ms;
+    if (oldest_ms != INT64_MAX && now_ms - e->heard_ms > ETCD_SILENCE_MS) {
+        e->heard_ms = now_ms;
+        etcd_fail_over(e);
+    }
+    if (e->calls && !e->closing)
+        timer_start(&e->listening, e->loop, ETCD_SILENCE_MS / 4, listen_on, e);
+}
+
 static void on_answer(void *arg, const ProtobufCMessage *response, const struct err *err)
 {
     struct etcd_call *c = arg;
@@ -115,6 +134,7 @@ static void on_answer(void *arg, const ProtobufCMessage *response, const struct 
 
     c->grpc = NULL;
     if (!err) {
+        e->heard_ms = clock_mono_ms();
         call_end(c, response, NULL);
         return;
     }
@@ -138,8 +158,11 @@ static void on_answer(void *arg, const ProtobufCMessage *response, const struct 
 static void call_send(void *arg)
 {
     struct etcd_call *c = arg;
-    int64_t left_ms = c->deadline_ms - clock_mono_ms();
+    int64_t now_ms = clock_mono_ms(), left_ms = c->deadline_ms - now_ms;
 
+    c->sent_ms = now_ms;
+    if (!c->store->listening.heap_at)
+        timer_start(&c->store->listening, c->store->loop, ETCD_SILENCE_MS / 4, listen_on, c->store);
     if (left_ms < 1)
         left_ms = 1;
     if (c->safe && left_ms > ETCD_TRY_MS)

@@ -20,7 +20,7 @@
 
 #include <stdatomic.h>
 
-enum { ETCD_CALL_MS = 10000, ETCD_TRY_MS = 5000, ETCD_RETRY_MS = 100, ETCD_SHARED_LEASES = 16 };
+enum { ETCD_CALL_MS = 10000, ETCD_TRY_MS = 5000, ETCD_RETRY_MS = 100, ETCD_SILENCE_MS = 3000, ETCD_SHARED_LEASES = 16 };
 
 #define ETCD_COMPACT_KEY "compact_rev_key" /* by which API servers agree on who compacts */
 
@@ -66,7 +66,8 @@ struct etcd {
 
     struct etcd_call *calls;
     bool authenticating;
-    int64_t failed_over_ms;
+    int64_t failed_over_ms, heard_ms; /* when the channel last brought anything */
+    struct timer listening;           /* while calls are in flight */
 
     struct { /* watch.c */
         struct grpc_call *stream;

@@ -7,7 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { HISTORY_MS = 5 * 60 * 1000, FILE_MAX = 1 << 20, PING_MS = 5000 };
+enum {
+    HISTORY_MS = 5 * 60 * 1000,
+    FILE_MAX = 1 << 20,
+    PING_MS = 6000 /* etcd drops who asks more often than every 5 s */
+};
 
 static int64_t etcd_revision(struct kv *kv)
 {
@@ -29,6 +33,7 @@ static void let_go(void *arg)
     err_set(&err, ERR_UNAVAILABLE, "the store is closed");
     e->closing = true;
     timer_stop(&e->compactor.timer);
+    timer_stop(&e->listening);
     etcd_calls_end(e, &err);
     etcd_waits_end(e, &err);
     etcd_probes_end(e, &err);
