@@ -127,13 +127,14 @@ static const struct command save = {"snapshot save", "FILE [--kubeconfig FILE | 
 
 static const struct command restore;
 
-static void print_restored(const char *dir, const struct snapshot_summary *s, int64_t left_out)
+static void print_restored(const char *dir, bool from_etcd, const struct snapshot_summary *s, int64_t left_out)
 {
     printf("%s: %lld entries of revision %lld are restored and continue at revision %lld\n", dir,
            (long long)(s->n_entries - left_out), (long long)s->head.revision,
            (long long)(s->head.revision + SNAPSHOT_REVISION_BUMP));
     if (left_out)
-        printf("%lld sealed values are left out, their keys not being there\n", (long long)left_out);
+        printf(from_etcd ? "%lld keys that are no objects are left out\n"
+                         : "%lld sealed values are left out, their keys not being there\n", (long long)left_out);
     printf("start it with: skiff server --data-dir %s\n", dir);
 }
 
@@ -146,6 +147,8 @@ static int run_restore(int argc, char **argv)
          .help = "the new data directory; one with a store is refused"},
         {.name = "encryption-provider-config", .kind = OPTION_STRING, .value = &opt.encryption_config, .argument = "FILE",
          .help = "the former cluster's keys (DIR/" CRYPT_FILE ")"},
+        {.name = "from-etcd", .kind = OPTION_BOOL, .value = &opt.from_etcd,
+         .help = "FILE is one of `etcdctl snapshot save`: take a stock cluster over"},
         {.name = "without-sealed", .kind = OPTION_BOOL, .value = &opt.without_sealed,
          .help = "leave out what is sealed with a key that is lost"},
         {0},
@@ -169,7 +172,7 @@ static int run_restore(int argc, char **argv)
     if (rc < 0)
         command_fail(&restore, "%s", err.message);
     else
-        print_restored(opt.data_dir, &s, left_out);
+        print_restored(opt.data_dir, opt.from_etcd, &s, left_out);
     arena_destroy(a);
     return rc < 0;
 }

@@ -243,6 +243,44 @@ new_secret() { head -c 32 /dev/urandom | base64; }
     done
 }
 
+@test "a stock cluster is taken over from an etcd snapshot" {
+    command -v etcd etcdctl || skip "etcd is not installed"
+    local port=$((30000 + RANDOM % 2000 * 2)) pid ns='"namespace":"shop","creationTimestamp":"2025-01-01T00:00:00Z"'
+    export ETCDCTL_API=3 ETCDCTL_ENDPOINTS=http://127.0.0.1:$port
+    mkdir -p "$DIR"
+    etcd --data-dir "$DIR/etcd" --listen-client-urls "$ETCDCTL_ENDPOINTS" --advertise-client-urls "$ETCDCTL_ENDPOINTS" \
+        --listen-peer-urls http://127.0.0.1:$((port + 1)) >"$DIR/etcd.log" 2>&1 3>&- &
+    pid=$!
+    for _ in $(seq 100); do
+        etcdctl endpoint health >/dev/null 2>&1 && break
+        sleep 0.1
+    done
+    etcdctl put /registry/namespaces/shop \
+        '{"kind":"Namespace","apiVersion":"v1","metadata":{"name":"shop","uid":"u0","creationTimestamp":"2025-01-01T00:00:00Z"},"status":{"phase":"Active"}}'
+    for i in $(seq 30); do
+        etcdctl put "/registry/configmaps/shop/c$i" \
+            "{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"c$i\",$ns,\"uid\":\"u$i\"},\"data\":{\"pad\":\"$(printf %0500d "$i")\"}}"
+    done >/dev/null
+    etcdctl del /registry/configmaps/shop/c7
+    etcdctl put compact_rev_key 5
+    # a ConfigMap as Go encodes it
+    printf 'k8s\0\n\017\n\002v1\022\tConfigMap\022)\n\020\n\005proto\032\004shop*\001u\022\025\n\006medium\022\013in protobuf' |
+        etcdctl put /registry/configmaps/shop/proto
+    etcdctl snapshot save "$DIR/etcd.snapshot"
+    kill $pid
+
+    head -c 20000 "$DIR/etcd.snapshot" >"$DIR/bad"
+    run "$SKIFF" snapshot restore "$DIR/bad" --from-etcd --data-dir "$DATA"
+    [ "$status" -eq 1 ]
+    "$SKIFF" snapshot restore "$DIR/etcd.snapshot" --from-etcd --data-dir "$DATA"
+    start
+    [ "$(kubectl -n shop get configmaps --no-headers | wc -l)" = 30 ]
+    [ "$(kubectl -n shop get configmap proto -o jsonpath='{.data.medium}')" = 'in protobuf' ]
+    [ "$(kubectl -n shop get configmap c9 -o jsonpath='{.data.pad}')" = "$(printf %0500d 9)" ]
+    ! kubectl -n shop get configmap c7
+    kubectl -n shop create configmap after --from-literal=a=b
+}
+
 @test "wrong use is refused with what would be right" {
     run "$SKIFF" snapshot
     [ "$status" -eq 2 ]

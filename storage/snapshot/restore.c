@@ -1,6 +1,7 @@
 #include "storage/snapshot/restore.h"
 
 #include "storage/kv/seed.h"
+#include "storage/snapshot/etcd_file.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -88,6 +89,7 @@ static int check_keys(const struct snapshot_restore *opt, const struct crypt *cr
 
 struct filler {
     const struct snapshot_restore *opt;
+    struct etcd_file *etcd; /* NULL: the file is our own */
     const struct crypt *crypt;
     struct kv *kv;
     struct arena *arena; /* of the operations */
@@ -126,6 +128,23 @@ static int add(struct filler *f, const struct snapshot_entry *e, struct err *err
     return f->n_ops == TXN_OPS || f->bytes >= TXN_BYTES ? flush(f, err) : 0;
 }
 
+static int add_from_etcd(void *arg, const struct snapshot_entry *e, struct err *err)
+{
+    struct filler *f = arg;
+    int rc = add(f, e, err);
+    return rc < 0 ? err_context(err, "key \"" STR_FMT "\"", STR_ARG(e->key)) : 0;
+}
+
+static int fill_from_etcd(struct filler *f, struct err *err)
+{
+    f->arena = arena_create(0);
+    int rc = etcd_file_entries(f->etcd, f->crypt, add_from_etcd, f, &f->left_out, err);
+    if (rc == 0)
+        rc = flush(f, err);
+    arena_destroy(f->arena);
+    return rc;
+}
+
 static int fill(struct filler *f, struct err *err)
 {
     int fd = open(f->opt->file, O_RDONLY | O_CLOEXEC);
@@ -149,10 +168,10 @@ static int fill(struct filler *f, struct err *err)
     return rc;
 }
 
-static int make_store(const struct snapshot_restore *opt, struct crypt *crypt, const char *partial, int64_t revision,
-                      int64_t *ret_left_out, struct err *err)
+static int make_store(const struct snapshot_restore *opt, struct etcd_file *etcd, struct crypt *crypt, const char *partial,
+                      int64_t revision, int64_t *ret_left_out, struct err *err)
 {
-    struct filler f = {.opt = opt, .crypt = crypt};
+    struct filler f = {.opt = opt, .etcd = etcd, .crypt = crypt};
     struct kv_rocksdb_options store = {.dir = partial};
     int rc = kv_seed_rocksdb(partial, revision + SNAPSHOT_REVISION_BUMP, err);
     if (rc == 0)
@@ -160,9 +179,24 @@ static int make_store(const struct snapshot_restore *opt, struct crypt *crypt, c
     if (rc < 0)
         return rc;
     crypt_install(crypt, f.kv);
-    rc = fill(&f, err);
+    rc = etcd ? fill_from_etcd(&f, err) : fill(&f, err);
     kv_close(f.kv);
     *ret_left_out = f.left_out;
+    return rc;
+}
+
+/* What can be said of the file before anything is written. */
+static int open_file(const struct snapshot_restore *opt, struct arena *a, struct etcd_file **ret_etcd,
+                     struct snapshot_summary *ret, struct err *err)
+{
+    if (!opt->from_etcd)
+        return snapshot_summarize(a, opt->file, opt->progress, opt->progress_arg, ret, err);
+    int rc = etcd_file_open(opt->file, ret_etcd, err);
+    *ret = (struct snapshot_summary){0};
+    if (rc == 0) {
+        ret->head.revision = etcd_file_revision(*ret_etcd);
+        ret->n_entries = etcd_file_keys(*ret_etcd);
+    }
     return rc;
 }
 
@@ -171,15 +205,16 @@ int snapshot_restore(const struct snapshot_restore *opt, struct arena *a, struct
 {
     char store[4096], partial[4200];
     struct crypt *crypt = NULL;
+    struct etcd_file *etcd = NULL;
     int rc = prepare_folder(opt->data_dir, store, partial, err);
     if (rc == 0)
-        rc = snapshot_summarize(a, opt->file, opt->progress, opt->progress_arg, ret, err);
+        rc = open_file(opt, a, &etcd, ret, err);
     if (rc == 0)
         rc = crypt_open(opt->data_dir, opt->encryption_config, !ret->n_sealed || opt->without_sealed, &crypt, err);
     if (rc == 0)
         rc = check_keys(opt, crypt, ret, err);
     if (rc == 0)
-        rc = make_store(opt, crypt, partial, ret->head.revision, ret_left_out, err);
+        rc = make_store(opt, etcd, crypt, partial, ret->head.revision, ret_left_out, err);
     if (rc == 0)
         rc = keep_config(opt->encryption_config, opt->data_dir, err);
     if (rc == 0 && rename(partial, store) < 0)
@@ -192,5 +227,6 @@ int snapshot_restore(const struct snapshot_restore *opt, struct arena *a, struct
     if (rc < 0 && rc != ERR_ALREADY_EXISTS)
         remove_store(partial);
     crypt_destroy(crypt);
+    etcd_file_close(etcd);
     return rc;
 }

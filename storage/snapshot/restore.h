@@ -16,13 +16,14 @@
 
 struct snapshot_restore {
     const char *file, *data_dir;
+    bool from_etcd; /* the file is etcd's: see etcd_file.h */
     const char *encryption_config; /* NULL = DIR/pki/encryption.yaml */
     bool without_sealed;           /* the key is lost: restore the rest */
     snapshot_progress *progress;   /* bytes read of the file, first pass and second; NULL = nobody asks */
     void *progress_arg;
 };
 
-/* `ret` tells what the file held; *ret_left_out how many entries were not restored. ERR_ALREADY_EXISTS: the directory
+/* `ret` tells what the file held (of etcd's: revision and entries only); *ret_left_out how many entries were not restored. ERR_ALREADY_EXISTS: the directory
  * holds a store. */
 int snapshot_restore(const struct snapshot_restore *opt, struct arena *a, struct snapshot_summary *ret,
                      int64_t *ret_left_out, struct err *err);
