@@ -263,6 +263,8 @@ new_secret() { head -c 32 /dev/urandom | base64; }
     done >/dev/null
     etcdctl del /registry/configmaps/shop/c7
     etcdctl put compact_rev_key 5
+    etcdctl put /registry/services/specs/shop/web \
+        "{\"kind\":\"Service\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"web\",$ns,\"uid\":\"s\"},\"spec\":{\"type\":\"NodePort\",\"clusterIP\":\"10.96.1.1\",\"ports\":[{\"protocol\":\"TCP\",\"port\":80,\"targetPort\":80,\"nodePort\":30123}]}}"
     # a ConfigMap as Go encodes it
     printf 'k8s\0\n\017\n\002v1\022\tConfigMap\022)\n\020\n\005proto\032\004shop*\001u\022\025\n\006medium\022\013in protobuf' |
         etcdctl put /registry/configmaps/shop/proto
@@ -278,6 +280,8 @@ new_secret() { head -c 32 /dev/urandom | base64; }
     [ "$(kubectl -n shop get configmap proto -o jsonpath='{.data.medium}')" = 'in protobuf' ]
     [ "$(kubectl -n shop get configmap c9 -o jsonpath='{.data.pad}')" = "$(printf %0500d 9)" ]
     ! kubectl -n shop get configmap c7
+    run kubectl -n shop create service nodeport thief --tcp=80 --node-port=30123
+    grep -q 'provided port is already allocated' <<<"$output"
     kubectl -n shop create configmap after --from-literal=a=b
 }
 

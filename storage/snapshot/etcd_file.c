@@ -245,16 +245,55 @@ static int entry_of(struct arena *a, const struct crypt *crypt, const struct rec
     return 0;
 }
 
+/* ---- node ports ---- */
+
+/* A stock cluster keeps them in a bitmap that is left out; here each is a key that names its Service
+ * (api/registry/services.h), so that no other Service gets it. */
+#define NODE_PORTS "/registry/ranges/nodeports/"
+enum { PORTS = 65536 };
+
+struct claims {
+    struct arena *arena;
+    bool taken[PORTS];
+    etcd_file_fn *fn;
+    void *arg;
+};
+
+static int claim(struct claims *c, int64_t port, struct str owner, struct err *err)
+{
+    if (port <= 0 || port >= PORTS || c->taken[port])
+        return 0;
+    c->taken[port] = true;
+    struct snapshot_entry e = {.key = arena_printf(c->arena, NODE_PORTS "%05lld", (long long)port), .value = owner};
+    return c->fn(c->arg, &e, err);
+}
+
+static int claim_ports(struct claims *c, struct str service, struct err *err)
+{
+    struct json_options plain = {0};
+    struct value *v = NULL;
+    int rc = json_decode(c->arena, service, &plain, &v, err);
+    struct str owner = arena_printf(c->arena, STR_FMT "/" STR_FMT, STR_ARG(value_path_str(v, "metadata.namespace")),
+                                    STR_ARG(value_path_str(v, "metadata.name")));
+    const struct value *ports = value_path(v, "spec.ports");
+    for (size_t i = 0; rc == 0 && i < value_len(ports); i++)
+        rc = claim(c, value_path_int(value_at(ports, i), "nodePort", 0), owner, err);
+    return rc < 0 ? rc : claim(c, value_path_int(v, "spec.healthCheckNodePort", 0), owner, err);
+}
+
 int etcd_file_entries(struct etcd_file *f, const struct crypt *crypt, etcd_file_fn *fn, void *arg, int64_t *ret_left_out,
                       struct err *err)
 {
     struct arena *a = arena_create(0);
+    struct claims *claims = MEM_NEW(struct claims);
+    const struct resource *services = resource_find(STR(""), STR("services"));
     struct buf plain = {0}, out = {0};
     struct map_iter it;
     struct str key;
     void *item;
     int rc = 0;
     *ret_left_out = 0;
+    *claims = (struct claims){.arena = a, .fn = fn, .arg = arg};
     map_iter_init(&it, &f->keys);
     while (rc >= 0 && map_iter_next(&it, &key, &item)) {
         const struct record *r = item;
@@ -269,10 +308,13 @@ int etcd_file_entries(struct etcd_file *f, const struct crypt *crypt, etcd_file_
             rc = fn(arg, &(struct snapshot_entry){.key = r->key, .value = buf_str(&out), .create_revision = r->create_revision,
                                                   .mod_revision = r->mod_revision, .version = r->version,
                                                   .ttl_s = r->lease ? TTL_S : 0}, err);
+        if (rc == 0 && services && str_starts(r->key, services->storage_prefix))
+            rc = claim_ports(claims, buf_str(&out), err);
         arena_reset(a);
     }
     buf_free(&plain);
     buf_free(&out);
+    free(claims);
     arena_destroy(a);
     return rc < 0 ? rc : 0;
 }
