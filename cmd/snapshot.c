@@ -33,7 +33,8 @@ struct progress {
 
 static struct progress progress_begin(const char *verb)
 {
-    return (struct progress){.verb = verb, .began_ms = clock_mono_ms(), .told_ms = clock_mono_ms(), .terminal = isatty(2)};
+    return (struct progress){
+        .verb = verb, .began_ms = clock_mono_ms(), .told_ms = clock_mono_ms(), .terminal = isatty(2)};
 }
 
 /* From the first second on, a few times a second. */
@@ -71,7 +72,8 @@ static int save_from_directory(const char *dir, const char *config, const char *
     if (rc == 0)
         rc = kv_open_rocksdb(&opt, &kv, err);
     if (rc == ERR_BUSY)
-        err_set(err, ERR_BUSY, "%s is in use by a running server: ask that one, with --kubeconfig %s/admin.kubeconfig", dir, dir);
+        err_set(err, ERR_BUSY, "%s is in use by a running server: ask that one, with --kubeconfig %s/admin.kubeconfig",
+                dir, dir);
     if (rc == 0) {
         crypt_install(crypt, kv);
         rc = snapshot_save(kv, crypt, path, progress_show, progress, NULL, a, ret, err);
@@ -88,11 +90,20 @@ static int run_save(int argc, char **argv)
     const char *kubeconfig = NULL, *dir = NULL, *config = NULL;
     int n, exit_code;
     const struct option_spec specs[] = {
-        {.name = "kubeconfig", .kind = OPTION_STRING, .value = &kubeconfig, .argument = "FILE",
+        {.name = "kubeconfig",
+         .kind = OPTION_STRING,
+         .value = &kubeconfig,
+         .argument = "FILE",
          .help = "of the running server ($KUBECONFIG, ~/.kube/config)"},
-        {.name = "data-dir", .kind = OPTION_STRING, .value = &dir, .argument = "DIR",
+        {.name = "data-dir",
+         .kind = OPTION_STRING,
+         .value = &dir,
+         .argument = "DIR",
          .help = "of a server that is not running, in place of asking one"},
-        {.name = "encryption-provider-config", .kind = OPTION_STRING, .value = &config, .argument = "FILE",
+        {.name = "encryption-provider-config",
+         .kind = OPTION_STRING,
+         .value = &config,
+         .argument = "FILE",
          .help = "with --data-dir: the keys, when the server was given this"},
         {0},
     };
@@ -134,7 +145,8 @@ static void print_restored(const char *dir, bool from_etcd, const struct snapsho
            (long long)(s->head.revision + SNAPSHOT_REVISION_BUMP));
     if (left_out)
         printf(from_etcd ? "%lld keys that are no objects are left out\n"
-                         : "%lld sealed values are left out, their keys not being there\n", (long long)left_out);
+                         : "%lld sealed values are left out, their keys not being there\n",
+               (long long)left_out);
     printf("start it with: skiff server --data-dir %s\n", dir);
 }
 
@@ -143,13 +155,24 @@ static int run_restore(int argc, char **argv)
     struct snapshot_restore opt = {0};
     int n, exit_code;
     const struct option_spec specs[] = {
-        {.name = "data-dir", .kind = OPTION_STRING, .value = &opt.data_dir, .argument = "DIR", .required = true,
+        {.name = "data-dir",
+         .kind = OPTION_STRING,
+         .value = &opt.data_dir,
+         .argument = "DIR",
+         .required = true,
          .help = "the new data directory; one with a store is refused"},
-        {.name = "encryption-provider-config", .kind = OPTION_STRING, .value = &opt.encryption_config, .argument = "FILE",
+        {.name = "encryption-provider-config",
+         .kind = OPTION_STRING,
+         .value = &opt.encryption_config,
+         .argument = "FILE",
          .help = "the former cluster's keys (DIR/" CRYPT_FILE ")"},
-        {.name = "from-etcd", .kind = OPTION_BOOL, .value = &opt.from_etcd,
+        {.name = "from-etcd",
+         .kind = OPTION_BOOL,
+         .value = &opt.from_etcd,
          .help = "FILE is one of `etcdctl snapshot save`: take a stock cluster over"},
-        {.name = "without-sealed", .kind = OPTION_BOOL, .value = &opt.without_sealed,
+        {.name = "without-sealed",
+         .kind = OPTION_BOOL,
+         .value = &opt.without_sealed,
          .help = "leave out what is sealed with a key that is lost"},
         {0},
     };
@@ -177,8 +200,8 @@ static int run_restore(int argc, char **argv)
     return rc < 0;
 }
 
-static const struct command restore = {"snapshot restore", "FILE --data-dir DIR", "make a data directory from a snapshot",
-                                       run_restore};
+static const struct command restore = {"snapshot restore", "FILE --data-dir DIR",
+                                       "make a data directory from a snapshot", run_restore};
 
 /* ---- status ---- */
 
@@ -212,7 +235,8 @@ static void print_text(struct arena *a, const char *file, const struct snapshot_
     printf("Checksum:  sha256:%s\n", s->sha256);
     printf("Entries:   %lld\n", (long long)s->n_entries);
     for (size_t i = 0; i < s->n_keys; i++)
-        printf("%s" STR_FMT " (%lld values)\n", i ? "           " : "Sealed by: ", STR_ARG(s->keys[i].id), (long long)s->keys[i].n);
+        printf("%s" STR_FMT " (%lld values)\n", i ? "           " : "Sealed by: ", STR_ARG(s->keys[i].id),
+               (long long)s->keys[i].n);
     printf("\n%-50s %10s %12s\n", "RESOURCE", "COUNT", "SIZE");
     for (size_t i = 0; i < s->n_counts; i++)
         printf("%-50.*s %10lld %12.*s\n", STR_ARG(s->counts[i].name), (long long)s->counts[i].n,
@@ -226,7 +250,11 @@ static int run_status(int argc, char **argv)
     const char *output = "text";
     int n, exit_code;
     const struct option_spec specs[] = {
-        {.name = "output", .kind = OPTION_CHOICES, .value = &output, .argument = "text|json", .choices = "text,json",
+        {.name = "output",
+         .kind = OPTION_CHOICES,
+         .value = &output,
+         .argument = "text|json",
+         .choices = "text,json",
          .help = "how to print it (text)"},
         {0},
     };
@@ -252,8 +280,8 @@ static int run_status(int argc, char **argv)
     return rc < 0;
 }
 
-static const struct command status = {"snapshot status", "FILE [--output text|json]", "check a snapshot and say what it holds",
-                                      run_status};
+static const struct command status = {"snapshot status", "FILE [--output text|json]",
+                                      "check a snapshot and say what it holds", run_status};
 
 /* ---- which ---- */
 

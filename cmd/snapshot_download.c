@@ -110,20 +110,28 @@ static int fetch(struct download *d, const struct kubeconfig *k, struct err *err
     const char *endpoints[] = {k->server, NULL};
     struct tls_context *tls = NULL;
     struct http_client *client = NULL;
-    int rc = tls_context_create(&(struct tls_options){.cert_pem = k->cert_pem, .key_pem = k->key_pem, .ca_pem = k->ca_pem,
-                                                      .insecure = k->insecure, .alpn_h2 = true, .alpn_http1 = true},
+    int rc = tls_context_create(&(struct tls_options){.cert_pem = k->cert_pem,
+                                                      .key_pem = k->key_pem,
+                                                      .ca_pem = k->ca_pem,
+                                                      .insecure = k->insecure,
+                                                      .alpn_h2 = true,
+                                                      .alpn_http1 = true},
                                 &tls, err);
     if (rc == 0)
         rc = http_client_create(d->loop,
-                                &(struct http_client_options){.endpoints = endpoints, .tls = tls, .server_name = k->server_name,
-                                                              .token = k->token, .user_agent = "skiff/" SKIFF_VERSION},
+                                &(struct http_client_options){.endpoints = endpoints,
+                                                              .tls = tls,
+                                                              .server_name = k->server_name,
+                                                              .token = k->token,
+                                                              .user_agent = "skiff/" SKIFF_VERSION},
                                 &client, err);
     if (rc == 0) {
-        d->call = http_call_start(client, &(struct http_call_options){
-                                              .method = STR("GET"),
-                                              .path = STR("/skiff/snapshot"),
-                                              .handler = {.on_response = on_response, .on_data = on_data, .on_done = on_done, .arg = d},
-                                          });
+        d->call = http_call_start(
+            client, &(struct http_call_options){
+                        .method = STR("GET"),
+                        .path = STR("/skiff/snapshot"),
+                        .handler = {.on_response = on_response, .on_data = on_data, .on_done = on_done, .arg = d},
+                    });
         loop_run(d->loop);
         rc = d->rc;
     }
@@ -142,7 +150,8 @@ int snapshot_download(const char *kubeconfig, const char *path, snapshot_progres
         rc = snapshot_file_create(&file, path, err);
     if (rc < 0)
         return rc;
-    struct download d = {.loop = loop_create("snapshot"), .file = &file, .progress = progress, .progress_arg = arg, .err = err};
+    struct download d = {
+        .loop = loop_create("snapshot"), .file = &file, .progress = progress, .progress_arg = arg, .err = err};
     rc = fetch(&d, &k, err);
     loop_destroy(d.loop);
     buf_free(&d.refusal);

@@ -156,7 +156,8 @@ int cipher_open(const struct cipher_key *k, struct str about, struct str sealed,
     default:
         if (sealed.len < SECRETBOX_NONCE + SECRETBOX_TAG)
             return does_not_open(err);
-        if (secretbox_open(k->secret, (const uint8_t *)sealed.p, str_sub(sealed, SECRETBOX_NONCE, sealed.len), out, err) < 0)
+        if (secretbox_open(k->secret, (const uint8_t *)sealed.p, str_sub(sealed, SECRETBOX_NONCE, sealed.len), out,
+                           err) < 0)
             return does_not_open(err);
         return 0;
     }

@@ -40,7 +40,8 @@ static int add_resource(struct arena *a, struct prefixes *to, struct str text, s
     bool bare = !group.p;
     if (!name.len || (bare && str_eq(name, STR("*"))))
         return err_set(err, ERR_BAD_REQUEST,
-                       "resource \"" STR_FMT "\": use a resource's name with its group (\"secrets\", \"deployments.apps\"), "
+                       "resource \"" STR_FMT
+                       "\": use a resource's name with its group (\"secrets\", \"deployments.apps\"), "
                        "\"*.GROUP\", \"*.\" for the core group, or \"*.*\" for all",
                        STR_ARG(text));
     if (bare)
@@ -96,7 +97,8 @@ static int read_secret(struct str text, struct cipher_key *k, struct err *err)
         return err_set(err, ERR_BAD_REQUEST, "secret must be base64 encoded");
     const char *lengths = cipher_wrong_length(k->kind, (size_t)n);
     if (lengths)
-        return err_set(err, ERR_BAD_REQUEST, "secret is not of the expected length, got %d, expected one of %s", n, lengths);
+        return err_set(err, ERR_BAD_REQUEST, "secret is not of the expected length, got %d, expected one of %s", n,
+                       lengths);
     memcpy(k->secret, plain, (size_t)n);
     k->secret_len = (size_t)n;
     OPENSSL_cleanse(plain, sizeof plain);
@@ -119,7 +121,8 @@ static int read_keys(struct arena *a, enum cipher_kind kind, const struct value 
         k->kind = kind;
         k->name = arena_str(a, value_path_str(one, "name"));
         if (!k->name.len || str_contains(k->name, STR(":")))
-            return err_set(err, ERR_BAD_REQUEST, "%s: keys[%zu]: a key needs a name without colons", cipher_name(kind), i);
+            return err_set(err, ERR_BAD_REQUEST, "%s: keys[%zu]: a key needs a name without colons", cipher_name(kind),
+                           i);
         for (size_t j = 0; j < to->len; j++)
             if (to->items[j]->kind == kind && str_eq(to->items[j]->name, k->name))
                 return err_set(err, ERR_BAD_REQUEST, "%s: key names must be unique: " STR_FMT, cipher_name(kind),
@@ -163,7 +166,8 @@ static int read_rule(struct arena *a, const struct value *v, struct encryption_r
     return rc;
 }
 
-int encryption_configuration_parse(struct arena *a, struct str text, struct encryption_configuration *ret, struct err *err)
+int encryption_configuration_parse(struct arena *a, struct str text, struct encryption_configuration *ret,
+                                   struct err *err)
 {
     struct json_options plain = {0};
     struct value *v = NULL;
@@ -193,23 +197,24 @@ int encryption_configuration_make(struct buf *out, struct err *err)
         return err_set(err, ERR_INTERNAL, "no randomness for a key");
     EVP_EncodeBlock((uint8_t *)base64, secret, sizeof secret);
     time_write(clock_wall_us(), now);
-    buf_printf(out,
-               "# The keys that seal this cluster's Secrets, made %s. Whoever has them can read the Secrets of the data\n"
-               "# directory and of every snapshot; without them nobody can, so keep a copy apart from both.\n"
-               "# To rotate, put a new key in front (`head -c 32 /dev/urandom | base64`) and restart the server; the old one\n"
-               "# may go once the log says that everything has been sealed anew, and the snapshots made with it have gone.\n"
-               "kind: EncryptionConfiguration\n"
-               "apiVersion: apiserver.config.k8s.io/v1\n"
-               "resources:\n"
-               "- resources:\n"
-               "  - secrets\n"
-               "  providers:\n"
-               "  - aesgcm:\n"
-               "      keys:\n"
-               "      - name: key-%02x%02x%02x%02x\n"
-               "        secret: %s\n"
-               "  - identity: {}\n",
-               now, id[0], id[1], id[2], id[3], base64);
+    buf_printf(
+        out,
+        "# The keys that seal this cluster's Secrets, made %s. Whoever has them can read the Secrets of the data\n"
+        "# directory and of every snapshot; without them nobody can, so keep a copy apart from both.\n"
+        "# To rotate, put a new key in front (`head -c 32 /dev/urandom | base64`) and restart the server; the old one\n"
+        "# may go once the log says that everything has been sealed anew, and the snapshots made with it have gone.\n"
+        "kind: EncryptionConfiguration\n"
+        "apiVersion: apiserver.config.k8s.io/v1\n"
+        "resources:\n"
+        "- resources:\n"
+        "  - secrets\n"
+        "  providers:\n"
+        "  - aesgcm:\n"
+        "      keys:\n"
+        "      - name: key-%02x%02x%02x%02x\n"
+        "        secret: %s\n"
+        "  - identity: {}\n",
+        now, id[0], id[1], id[2], id[3], base64);
     OPENSSL_cleanse(secret, sizeof secret);
     OPENSSL_cleanse(base64, sizeof base64);
     return 0;

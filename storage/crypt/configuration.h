@@ -1,7 +1,7 @@
 /* configuration: which resources are sealed and with which keys, as upstream's EncryptionConfiguration says it
  * (apiserver.config.k8s.io/v1): a list of rules, each with its resources and its providers in order. The first provider
- * seals, all of them open. The file that a server makes for itself has the same form, so that a cluster can change hands
- * in both directions.
+ * seals, all of them open. The file that a server makes for itself has the same form, so that a cluster can change
+ * hands in both directions.
  */
 #ifndef SKIFF_STORAGE_CRYPT_CONFIGURATION_H
 #define SKIFF_STORAGE_CRYPT_CONFIGURATION_H
@@ -23,7 +23,8 @@ struct encryption_configuration {
 };
 
 /* Everything is in the arena. ERR_BAD_REQUEST says what would be right. */
-int encryption_configuration_parse(struct arena *a, struct str text, struct encryption_configuration *ret, struct err *err);
+int encryption_configuration_parse(struct arena *a, struct str text, struct encryption_configuration *ret,
+                                   struct err *err);
 
 /* A configuration that seals Secrets with AES-256-GCM under a fresh key. */
 int encryption_configuration_make(struct buf *out, struct err *err);

@@ -193,8 +193,8 @@ int crypt_unseal(const struct crypt *c, struct str key, struct str sealed, struc
     if (t.n_tried)
         return err->code;
     struct str id = crypt_key_id(sealed);
-    return err_set(err, ERR_CORRUPT, "sealed with key " STR_FMT ", which is not in %s", STR_ARG(id.p ? id : STR("(none named)")),
-                   c->file);
+    return err_set(err, ERR_CORRUPT, "sealed with key " STR_FMT ", which is not in %s",
+                   STR_ARG(id.p ? id : STR("(none named)")), c->file);
 }
 
 static bool has_key(const struct encryption_configuration *e, struct str id)

@@ -1,9 +1,10 @@
 /* crypt: encryption at rest: the value transform that seals what goes to the store.
  *
- * Keys come from the file DIR/pki/encryption.yaml, made at first start (mode 0600), or from the EncryptionConfiguration a
- * server is given; the keys of the former still open values then. A sealed value is what a stock kube-apiserver stores,
- * `k8s:enc:aesgcm:v1:NAME:` and the cipher's bytes, with the store's key as authenticated data. In kv it stands behind
- * the transform byte CRYPT_TRANSFORM; an engine that stores plain etcd values stores it as it is (crypt_is_sealed tells).
+ * Keys come from the file DIR/pki/encryption.yaml, made at first start (mode 0600), or from the EncryptionConfiguration
+ * a server is given; the keys of the former still open values then. A sealed value is what a stock kube-apiserver
+ * stores, `k8s:enc:aesgcm:v1:NAME:` and the cipher's bytes, with the store's key as authenticated data. In kv it stands
+ * behind the transform byte CRYPT_TRANSFORM; an engine that stores plain etcd values stores it as it is
+ * (crypt_is_sealed tells).
  *
  * Values that are stored plain are always readable. Any thread, once crypt_open has returned.
  */
@@ -24,7 +25,7 @@ struct crypt;
 
 /* config_file NULL: the data directory's own, made when `create` and absent; neither: nothing is sealed or opened. */
 int crypt_open(const char *data_dir, const char *config_file, bool create, struct crypt **ret, struct err *err);
-void crypt_destroy(struct crypt *c); /* after the kv that uses it; NULL is fine */
+void crypt_destroy(struct crypt *c);                /* after the kv that uses it; NULL is fine */
 void crypt_install(struct crypt *c, struct kv *kv); /* kv_set_transforms: before the first read */
 
 /* Appends the stored form; 1 = values of this key stay plain (nothing is appended). */

@@ -52,7 +52,8 @@ static bool look(void *arg, const struct kv_pair *p)
 /* Whoever changed it in between has sealed it as it should be. */
 static int rewrite(struct kv *kv, struct arena *a, const struct kv_pair *p, bool *ret_written, struct err *err)
 {
-    struct kv_compare unchanged = {.key = p->key, .target = KV_TARGET_MOD, .relation = KV_EQUAL, .number = p->mod_revision};
+    struct kv_compare unchanged = {
+        .key = p->key, .target = KV_TARGET_MOD, .relation = KV_EQUAL, .number = p->mod_revision};
     struct kv_op put = {.kind = KV_PUT, .key = p->key, .value = p->value, .lease = p->lease};
     struct kv_txn txn = {.compares = &unchanged, .n_compares = 1, .success = &put, .n_success = 1};
     struct kv_txn_result result;

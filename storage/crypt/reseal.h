@@ -1,7 +1,7 @@
-/* reseal: when the keys or rules have changed, what is stored is brought to them in the background: values of another key
- * are sealed with the first one, plain ones that should not be are sealed, sealed ones that need not be become plain.
- * Each is written as it is with a compare on its revision, so that a change in between is never lost. A mark in the store
- * says what it was last brought to; while that holds nothing is read.
+/* reseal: when the keys or rules have changed, what is stored is brought to them in the background: values of another
+ * key are sealed with the first one, plain ones that should not be are sealed, sealed ones that need not be become
+ * plain. Each is written as it is with a compare on its revision, so that a change in between is never lost. A mark in
+ * the store says what it was last brought to; while that holds nothing is read.
  */
 #ifndef SKIFF_STORAGE_CRYPT_RESEAL_H
 #define SKIFF_STORAGE_CRYPT_RESEAL_H

@@ -1,7 +1,7 @@
-/* The file is pages of one size; a page may go on over the following ones (overflow). Pages 0 and 1 are metas: the newer
- * intact one names the root bucket's page. A bucket is a tree of branch and leaf pages; in the root bucket's leaves stand
- * the other buckets: a header with their own root page, or, when small, the page itself behind it. Numbers are those of
- * the machine that wrote it: little-endian. */
+/* The file is pages of one size; a page may go on over the following ones (overflow). Pages 0 and 1 are metas: the
+ * newer intact one names the root bucket's page. A bucket is a tree of branch and leaf pages; in the root bucket's
+ * leaves stand the other buckets: a header with their own root page, or, when small, the page itself behind it. Numbers
+ * are those of the machine that wrote it: little-endian. */
 #include "storage/snapshot/bbolt.h"
 
 enum {
@@ -50,7 +50,8 @@ static int node_parse(const struct walk *w, uint64_t id, struct str bytes, struc
 {
     if (bytes.len < PAGE_HEAD)
         return damaged(w, id, "it is cut off");
-    *ret = (struct node){.id = id, .bytes = bytes, .flags = (unsigned)get(bytes.p + 8, 2), .count = (unsigned)get(bytes.p + 10, 2)};
+    *ret = (struct node){
+        .id = id, .bytes = bytes, .flags = (unsigned)get(bytes.p + 8, 2), .count = (unsigned)get(bytes.p + 10, 2)};
     if (ret->flags != FLAG_BRANCH && ret->flags != FLAG_LEAF)
         return damaged(w, id, "it is neither branch nor leaf");
     if ((size_t)ret->count * ELEMENT > bytes.len - PAGE_HEAD)
@@ -71,8 +72,8 @@ static int node_at(struct walk *w, uint64_t id, struct node *ret)
     return node_parse(w, id, (struct str){p, n < room ? n : room}, ret);
 }
 
-static int leaf_element(const struct walk *w, const struct node *n, unsigned i, unsigned *ret_flags, struct str *ret_key,
-                        struct str *ret_value)
+static int leaf_element(const struct walk *w, const struct node *n, unsigned i, unsigned *ret_flags,
+                        struct str *ret_key, struct str *ret_value)
 {
     size_t at = PAGE_HEAD + (size_t)i * ELEMENT;
     const char *e = n->bytes.p + at;

@@ -1,5 +1,5 @@
-/* bbolt: reading the B+tree file that etcd keeps its data in (github.com/etcd-io/bbolt), every offset checked: a damaged
- * file is refused with the page named, never followed out of bounds or in circles. */
+/* bbolt: reading the B+tree file that etcd keeps its data in (github.com/etcd-io/bbolt), every offset checked: a
+ * damaged file is refused with the page named, never followed out of bounds or in circles. */
 #ifndef SKIFF_STORAGE_SNAPSHOT_BBOLT_H
 #define SKIFF_STORAGE_SNAPSHOT_BBOLT_H
 

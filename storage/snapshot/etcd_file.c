@@ -180,7 +180,8 @@ static const struct resource *resource_of(struct str key)
     return NULL;
 }
 
-static int from_protobuf(struct arena *a, const struct resource *r, struct str bytes, struct value **ret, struct err *err)
+static int from_protobuf(struct arena *a, const struct resource *r, struct str bytes, struct value **ret,
+                         struct err *err)
 {
     struct protobuf_envelope e;
     int rc = protobuf_open(bytes, &e, err);
@@ -191,7 +192,8 @@ static int from_protobuf(struct arena *a, const struct resource *r, struct str b
     const struct resource *stored = rest.p ? resource_find_kind(group, e.kind) : resource_find_kind(STR(""), e.kind);
     const struct resource_version *v = resource_version_find(stored ? stored : r, rest.p ? rest : group);
     if (!v)
-        return err_set(err, ERR_BAD_REQUEST, "kind " STR_FMT " of " STR_FMT " is not known", STR_ARG(e.kind), STR_ARG(e.api_version));
+        return err_set(err, ERR_BAD_REQUEST, "kind " STR_FMT " of " STR_FMT " is not known", STR_ARG(e.kind),
+                       STR_ARG(e.api_version));
     rc = protobuf_decode(a, v->message, e.raw, ret, err);
     if (rc == 0) {
         value_setz(a, *ret, "kind", value_string(a, e.kind));
@@ -222,8 +224,8 @@ static int to_stored(struct arena *a, const struct resource *r, struct str bytes
     return 0;
 }
 
-static int entry_of(struct arena *a, const struct crypt *crypt, const struct record *r, struct buf *plain, struct buf *out,
-                    struct err *err)
+static int entry_of(struct arena *a, const struct crypt *crypt, const struct record *r, struct buf *plain,
+                    struct buf *out, struct err *err)
 {
     const struct resource *resource = resource_of(r->key);
     struct str value = r->value;
@@ -281,8 +283,8 @@ static int claim_ports(struct claims *c, struct str service, struct err *err)
     return rc < 0 ? rc : claim(c, value_path_int(v, "spec.healthCheckNodePort", 0), owner, err);
 }
 
-int etcd_file_entries(struct etcd_file *f, const struct crypt *crypt, etcd_file_fn *fn, void *arg, int64_t *ret_left_out,
-                      struct err *err)
+int etcd_file_entries(struct etcd_file *f, const struct crypt *crypt, etcd_file_fn *fn, void *arg,
+                      int64_t *ret_left_out, struct err *err)
 {
     struct arena *a = arena_create(0);
     struct claims *claims = MEM_NEW(struct claims);
@@ -305,9 +307,14 @@ int etcd_file_entries(struct etcd_file *f, const struct crypt *crypt, etcd_file_
         else if (rc == 1)
             ++*ret_left_out;
         else
-            rc = fn(arg, &(struct snapshot_entry){.key = r->key, .value = buf_str(&out), .create_revision = r->create_revision,
-                                                  .mod_revision = r->mod_revision, .version = r->version,
-                                                  .ttl_s = r->lease ? TTL_S : 0}, err);
+            rc = fn(arg,
+                    &(struct snapshot_entry){.key = r->key,
+                                             .value = buf_str(&out),
+                                             .create_revision = r->create_revision,
+                                             .mod_revision = r->mod_revision,
+                                             .version = r->version,
+                                             .ttl_s = r->lease ? TTL_S : 0},
+                    err);
         if (rc == 0 && services && str_starts(r->key, services->storage_prefix))
             rc = claim_ports(claims, buf_str(&out), err);
         arena_reset(a);

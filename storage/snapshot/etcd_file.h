@@ -21,7 +21,7 @@ int64_t etcd_file_keys(const struct etcd_file *f);
 
 /* Every entry, in no order; negative ends it. *ret_left_out counts those of no resource. */
 typedef int etcd_file_fn(void *arg, const struct snapshot_entry *e, struct err *err);
-int etcd_file_entries(struct etcd_file *f, const struct crypt *crypt, etcd_file_fn *fn, void *arg, int64_t *ret_left_out,
-                      struct err *err);
+int etcd_file_entries(struct etcd_file *f, const struct crypt *crypt, etcd_file_fn *fn, void *arg,
+                      int64_t *ret_left_out, struct err *err);
 
 #endif

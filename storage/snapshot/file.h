@@ -1,5 +1,5 @@
-/* file: a snapshot file while it is written: beside its place (FILE.partial), synced, read back and checked, and only then
- * moved there. A failure leaves what was at FILE before. */
+/* file: a snapshot file while it is written: beside its place (FILE.partial), synced, read back and checked, and only
+ * then moved there. A failure leaves what was at FILE before. */
 #ifndef SKIFF_STORAGE_SNAPSHOT_FILE_H
 #define SKIFF_STORAGE_SNAPSHOT_FILE_H
 

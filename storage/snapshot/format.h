@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #define SNAPSHOT_MAGIC STR("\x89SKIFF\r\n")
-#define SNAPSHOT_CHUNK_HEAD 12              /* kind, number, length */
+#define SNAPSHOT_CHUNK_HEAD 12               /* kind, number, length */
 #define SNAPSHOT_CHUNK_TARGET (128u * 1024u) /* data chunks are closed once they are this long */
 #define SNAPSHOT_CHUNK_MAX (4u * 1024u * 1024u)
 #define SNAPSHOT_ENTRY_HEAD 37

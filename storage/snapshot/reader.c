@@ -18,8 +18,8 @@ struct snapshot_reader {
     void *arg;
     uint64_t at, chunk_at; /* bytes read; where the current chunk begins */
     uint32_t n_chunks;
-    struct buf chunk;      /* head, payload, checksum */
-    struct str rest;       /* entries of it not read yet */
+    struct buf chunk; /* head, payload, checksum */
+    struct str rest;  /* entries of it not read yet */
     struct buf last_key;
     int64_t n_entries;
     EVP_MD_CTX *sha;
@@ -113,7 +113,8 @@ static int next_chunk(struct snapshot_reader *r, char *ret_kind, struct str *ret
         return damaged(r, err, "the file ends before it: it is truncated");
     if (rc < 0)
         return rc;
-    uint32_t kind = snapshot_get32(r->chunk.p), number = snapshot_get32(r->chunk.p + 4), len = snapshot_get32(r->chunk.p + 8);
+    uint32_t kind = snapshot_get32(r->chunk.p), number = snapshot_get32(r->chunk.p + 4),
+             len = snapshot_get32(r->chunk.p + 8);
     if (number != r->n_chunks)
         return damaged(r, err, "it says that it is chunk %u: chunks are missing, or it is damaged", number);
     if (len > SNAPSHOT_CHUNK_MAX)
@@ -159,9 +160,10 @@ static int read_head(struct snapshot_reader *r, struct arena *a, struct snapshot
         return rc;
     int64_t format = value_path_int(v, "format", 0);
     if (format > SNAPSHOT_FORMAT)
-        return err_set(err, ERR_CORRUPT, "written by a newer version (format %lld, this one reads %d)", (long long)format,
-                       SNAPSHOT_FORMAT);
-    *ret = (struct snapshot_head){.revision = value_path_int(v, "revision", 0), .time_us = time_from(value_path_str(v, "time"))};
+        return err_set(err, ERR_CORRUPT, "written by a newer version (format %lld, this one reads %d)",
+                       (long long)format, SNAPSHOT_FORMAT);
+    *ret = (struct snapshot_head){.revision = value_path_int(v, "revision", 0),
+                                  .time_us = time_from(value_path_str(v, "time"))};
     if (format < 1 || ret->revision < 0 || ret->revision > INT64_MAX / 2)
         return damaged(r, err, "the head makes no sense");
     snprintf(ret->program, sizeof ret->program, STR_FMT, STR_ARG(value_path_str(v, "program")));
@@ -205,7 +207,8 @@ static int check_tail(struct snapshot_reader *r, struct arena *a, struct str pay
     char extra;
     int64_t more = r->fn(r->arg, &extra, 1, err);
     if (more > 0)
-        rc = err_set(err, ERR_CORRUPT, "byte %llu: the snapshot has ended, yet more follows", (unsigned long long)r->at);
+        rc =
+            err_set(err, ERR_CORRUPT, "byte %llu: the snapshot has ended, yet more follows", (unsigned long long)r->at);
     return more < 0 ? (int)more : rc;
 }
 

@@ -1,5 +1,5 @@
-/* reader: a snapshot file entry by entry, every byte of it checked: kinds, numbers, lengths, checksums, the order of keys,
- * the count and the digest of the whole. ERR_CORRUPT names the place ("chunk 12 at byte 1572882: …").
+/* reader: a snapshot file entry by entry, every byte of it checked: kinds, numbers, lengths, checksums, the order of
+ * keys, the count and the digest of the whole. ERR_CORRUPT names the place ("chunk 12 at byte 1572882: …").
  */
 #ifndef SKIFF_STORAGE_SNAPSHOT_READER_H
 #define SKIFF_STORAGE_SNAPSHOT_READER_H
@@ -23,7 +23,7 @@ void snapshot_reader_destroy(struct snapshot_reader *r); /* NULL is fine */
 int snapshot_reader_head(struct snapshot_reader *r, struct snapshot_head *ret, struct err *err);
 /* 1 = the end, and everything was as it should be. The entry's bytes live until the next call. */
 int snapshot_reader_next(struct snapshot_reader *r, struct snapshot_entry *ret, struct err *err);
-uint64_t snapshot_reader_bytes(const struct snapshot_reader *r); /* read so far */
+uint64_t snapshot_reader_bytes(const struct snapshot_reader *r);     /* read so far */
 const char *snapshot_reader_sha256(const struct snapshot_reader *r); /* hex, after the end */
 
 /* A snapshot_read_fn over a file descriptor: arg is an int *. */

@@ -76,8 +76,9 @@ static int check_keys(const struct snapshot_restore *opt, const struct crypt *cr
     for (size_t i = 0; i < s->n_keys && !opt->without_sealed; i++)
         if (!crypt_has_key(crypt, s->keys[i].id))
             return err_set(err, ERR_BAD_REQUEST,
-                           "%lld values are sealed with key " STR_FMT ", which is not in %s%s: bring the former cluster's "
-                           CRYPT_FILE " there (or name it with --encryption-provider-config), or leave those values out with "
+                           "%lld values are sealed with key " STR_FMT
+                           ", which is not in %s%s: bring the former cluster's " CRYPT_FILE
+                           " there (or name it with --encryption-provider-config), or leave those values out with "
                            "--without-sealed",
                            (long long)s->keys[i].n, STR_ARG(s->keys[i].id),
                            opt->encryption_config ? opt->encryption_config : opt->data_dir,
@@ -168,8 +169,8 @@ static int fill(struct filler *f, struct err *err)
     return rc;
 }
 
-static int make_store(const struct snapshot_restore *opt, struct etcd_file *etcd, struct crypt *crypt, const char *partial,
-                      int64_t revision, int64_t *ret_left_out, struct err *err)
+static int make_store(const struct snapshot_restore *opt, struct etcd_file *etcd, struct crypt *crypt,
+                      const char *partial, int64_t revision, int64_t *ret_left_out, struct err *err)
 {
     struct filler f = {.opt = opt, .etcd = etcd, .crypt = crypt};
     struct kv_rocksdb_options store = {.dir = partial};

@@ -80,8 +80,8 @@ static int take(struct snapshot_schedule *s)
     int64_t began_ms = clock_mono_ms();
     struct time_civil t = time_civil_from(clock_wall_ms() / 1000);
     struct arena *a = arena_create(0);
-    snprintf(path, sizeof path, "%s/skiff-%04d%02d%02dT%02d%02d%02dZ-%lld.snapshot", s->dir, t.year, t.month, t.day, t.hour,
-             t.minute, t.second, (long long)kv_revision(s->opt.kv));
+    snprintf(path, sizeof path, "%s/skiff-%04d%02d%02dT%02d%02d%02dZ-%lld.snapshot", s->dir, t.year, t.month, t.day,
+             t.hour, t.minute, t.second, (long long)kv_revision(s->opt.kv));
     int rc = snapshot_save(s->opt.kv, s->opt.crypt, path, NULL, NULL, &s->stop, a, &summary, &err);
     if (rc == 0)
         log_info("storage", "snapshot %s: revision %lld, %lld entries, %llu bytes, %lld ms", path,
@@ -129,7 +129,8 @@ static void *run(void *arg)
     return NULL;
 }
 
-int snapshot_schedule_start(const struct snapshot_schedule_options *opt, struct snapshot_schedule **ret, struct err *err)
+int snapshot_schedule_start(const struct snapshot_schedule_options *opt, struct snapshot_schedule **ret,
+                            struct err *err)
 {
     if (mkdir(opt->dir, 0700) < 0 && errno != EEXIST)
         return err_set_errno(err, ERR_IO, errno, "create the folder of snapshots %s", opt->dir);

@@ -16,7 +16,8 @@ struct snapshot_schedule_options {
     int64_t every_ms;
     int64_t keep; /* 0 = all */
 };
-int snapshot_schedule_start(const struct snapshot_schedule_options *opt, struct snapshot_schedule **ret, struct err *err);
+int snapshot_schedule_start(const struct snapshot_schedule_options *opt, struct snapshot_schedule **ret,
+                            struct err *err);
 void snapshot_schedule_stop(struct snapshot_schedule *s); /* waits; one under way is given up. NULL is fine */
 
 #endif

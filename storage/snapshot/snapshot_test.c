@@ -11,6 +11,7 @@
 #include <cmocka.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -39,12 +40,36 @@ static int set_up(void **state)
     return 0;
 }
 
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *ftw)
+{
+    (void)st, (void)kind, (void)ftw;
+    return remove(path);
+}
+
+static const char *sought;
+
+static int look_into(const char *path, const struct stat *st, int kind, struct FTW *ftw)
+{
+    (void)st, (void)ftw;
+    if (kind != FTW_F)
+        return 0;
+    struct buf b = {0};
+    char block[4096];
+    FILE *f = fopen(path, "r");
+    for (size_t n; (n = fread(block, 1, sizeof block, f)) > 0;)
+        buf_add(&b, block, n);
+    fclose(f);
+    bool found = str_contains(buf_str(&b), str_from(sought));
+    buf_free(&b);
+    return found;
+}
+
 static int tear_down(void **state)
 {
     (void)state;
     kv_close(kv);
     crypt_destroy(keys);
-    int rc = system(arena_printf(arena, "rm -r %s", dir).p);
+    int rc = nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     arena_destroy(arena);
     return rc;
 }
@@ -66,7 +91,8 @@ static void put_samples(int n)
     put(STR("/registry/ranges/serviceips"), STR("bits"), 0);
     put(STR("/registry/zoo.example/pandas/a/p"), STR("{}"), 0);
     for (int i = 0; i < n; i++)
-        put(arena_printf(arena, "/registry/configmaps/a/c%05d", i), arena_printf(arena, "{\"n\":%d,\"pad\":\"%0300d\"}", i, i), 0);
+        put(arena_printf(arena, "/registry/configmaps/a/c%05d", i),
+            arena_printf(arena, "{\"n\":%d,\"pad\":\"%0300d\"}", i, i), 0);
 }
 
 static struct snapshot_summary save(const char *path)
@@ -146,7 +172,8 @@ static void one_revision(void **state)
         put(arena_printf(arena, "/registry/configmaps/a/new%05d", i), STR("changed"), 0);
     }
     assert_int_equal(rc, 1);
-    assert_int_equal(snapshot_writer_revision(w), kv_revision(kv) - 2 * ((int64_t)(out.len / SNAPSHOT_CHUNK_TARGET) + 2));
+    assert_int_equal(snapshot_writer_revision(w),
+                     kv_revision(kv) - 2 * ((int64_t)(out.len / SNAPSHOT_CHUNK_TARGET) + 2));
     assert_false(str_contains(buf_str(&out), STR("changed")));
     snapshot_writer_destroy(w);
     buf_free(&out);
@@ -331,7 +358,8 @@ static void restored(void **state)
     kv_close(back);
     crypt_destroy(again);
     buf_free(&want.text), buf_free(&got.text);
-    assert_int_not_equal(system(arena_printf(arena, "grep -rqF correct-horse %s/new", dir).p), 0);
+    sought = "correct-horse";
+    assert_int_equal(nftw(in_dir("new"), look_into, 16, FTW_PHYS), 0);
 }
 
 static void key_is_missing(void **state)
@@ -405,9 +433,10 @@ static void scheduled(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(saved_and_counted), TEST(one_revision), TEST(empty_store),    TEST(every_byte),
-        TEST(whole_chunks),      TEST(newer_format), TEST(restored),       TEST(key_is_missing),
-        TEST(damaged_is_not_restored), TEST(scheduled),
+        TEST(saved_and_counted), TEST(one_revision),   TEST(empty_store),
+        TEST(every_byte),        TEST(whole_chunks),   TEST(newer_format),
+        TEST(restored),          TEST(key_is_missing), TEST(damaged_is_not_restored),
+        TEST(scheduled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

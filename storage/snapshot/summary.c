@@ -18,7 +18,8 @@ static struct str name_of(struct arena *a, struct str key)
             (!best || all[i]->storage_prefix.len > best->storage_prefix.len))
             best = all[i]->stored_as ? all[i]->stored_as : all[i];
     if (best)
-        return best->group.len ? arena_printf(a, STR_FMT "." STR_FMT, STR_ARG(best->name), STR_ARG(best->group)) : best->name;
+        return best->group.len ? arena_printf(a, STR_FMT "." STR_FMT, STR_ARG(best->name), STR_ARG(best->group))
+                               : best->name;
     struct str rest = key, empty, top, group, name;
     if (!str_split(&rest, '/', &empty) || empty.len || !str_split(&rest, '/', &top) || !str_split(&rest, '/', &group))
         return key;

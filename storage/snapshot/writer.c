@@ -96,8 +96,8 @@ static void add_head(struct snapshot_writer *w)
     time_write(clock_wall_us(), now);
     buf_add_str(w->out, SNAPSHOT_MAGIC);
     open_chunk(w, 'H');
-    buf_printf(w->out, "{\"format\":%d,\"revision\":%lld,\"time\":\"%s\",\"program\":\"skiff " SKIFF_VERSION "\"}", SNAPSHOT_FORMAT,
-               (long long)w->revision, now);
+    buf_printf(w->out, "{\"format\":%d,\"revision\":%lld,\"time\":\"%s\",\"program\":\"skiff " SKIFF_VERSION "\"}",
+               SNAPSHOT_FORMAT, (long long)w->revision, now);
     close_chunk(w);
 }
 

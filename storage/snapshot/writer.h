@@ -1,5 +1,5 @@
-/* writer: a snapshot of a whole store at one revision, made piece by piece: whoever sends it somewhere asks for the next
- * piece when there is room. Each call reads a slice of about 128 KiB, so nobody waits for the whole.
+/* writer: a snapshot of a whole store at one revision, made piece by piece: whoever sends it somewhere asks for the
+ * next piece when there is room. Each call reads a slice of about 128 KiB, so nobody waits for the whole.
  *
  * The store goes on meanwhile. It keeps history for some minutes; a writer asked so slowly that its revision has been
  * compacted ends with ERR_EXPIRED.
