@@ -29,6 +29,17 @@ static void note_compaction(struct etcd *e, const struct kv_event *event)
         etcd_compacted_raise(e, revision);
 }
 
+/* What lies outside the prefix has only moved the revision on. */
+static size_t drop_foreign(struct kv_event *events, size_t n)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < n; i++)
+        if (events[i].pair.key.p)
+            events[kept++] = events[i];
+    return kept;
+}
+
 void etcd_watch_pump(struct etcd *e)
 {
     struct etcd_chunk *c;
@@ -52,7 +63,7 @@ void etcd_watch_pump(struct etcd *e)
             int64_t revision = c->events[c->at - 1].pair.mod_revision;
 
             atomic_store_explicit(&e->revision, revision, memory_order_release);
-            kv_publish(&e->kv, &c->events[from], c->at - from, revision);
+            kv_publish(&e->kv, &c->events[from], drop_foreign(&c->events[from], c->at - from), revision);
         }
         if (c->at == c->n) {
             e->watch.first = c->next;
