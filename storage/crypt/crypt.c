@@ -114,6 +114,11 @@ static const struct cipher_key *sealer_of(const struct crypt *c, struct str key)
     return r ? r->sealer : NULL;
 }
 
+bool crypt_is_empty(const struct crypt *c)
+{
+    return !c->main.n_rules;
+}
+
 bool crypt_wants(const struct crypt *c, struct str key)
 {
     return sealer_of(c, key) != NULL;

@@ -44,6 +44,7 @@ struct str crypt_fingerprint(const struct crypt *c, struct arena *a);
 enum crypt_seen { CRYPT_SEEN_PLAIN, CRYPT_SEEN_CURRENT, CRYPT_SEEN_STALE };
 enum crypt_seen crypt_seen(void);
 void crypt_seen_reset(void);
+bool crypt_is_empty(const struct crypt *c);              /* no rules: nothing is ever sealed */
 bool crypt_wants(const struct crypt *c, struct str key); /* new values of this key are sealed */
 
 #endif

@@ -109,7 +109,8 @@ int reseal_run(struct crypt *c, struct kv *kv, atomic_bool *stop, struct reseal_
     struct buf mark = {0};
     *ret = (struct reseal_counts){0};
     int rc = mark_read(kv, &mark, err);
-    bool current = str_eq(buf_str(&mark), wanted);
+    /* a store shared with others that never was to be sealed is neither read nor marked */
+    bool current = str_eq(buf_str(&mark), wanted) || (!mark.len && crypt_is_empty(c));
     buf_free(&mark);
     if (rc < 0 || current) {
         arena_destroy(a);
