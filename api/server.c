@@ -13,6 +13,7 @@
 #include "base/net/tls.h"
 #include "storage/crypt/crypt.h"
 #include "storage/crypt/reseal.h"
+#include "storage/serve_etcd/serve.h"
 #include "storage/snapshot/schedule.h"
 
 #include <errno.h>
@@ -148,6 +149,33 @@ static int start_snapshots(struct api_server *s, struct err *err)
     return snapshot_schedule_start(&opt, &s->snapshots, err);
 }
 
+/* Clear text on this machine's own addresses, else TLS with administrators' certificates: every key can be read there. */
+static int start_serve_etcd(struct api_server *s, struct err *err)
+{
+    const char *listen = s->options.serve_etcd;
+    char path[4096];
+    bool secure = strncmp(listen, "https://", 8) == 0;
+    listen += secure ? 8 : strncmp(listen, "http://", 7) == 0 ? 7 : 0;
+    if (strncmp(s->options.store, "etcd=", 5) == 0)
+        return err_set(err, ERR_BAD_REQUEST, "--serve-etcd: with --store etcd=…, clients use that cluster itself");
+    if (!secure && !serve_etcd_is_loopback(listen)) {
+        if (listen != s->options.serve_etcd)
+            return err_set(err, ERR_BAD_REQUEST, "--serve-etcd %s: clear text is served on loopback addresses only",
+                           s->options.serve_etcd);
+        secure = true;
+    }
+    struct tls_context *tls = NULL;
+    struct tls_options tls_opt = {.cert_pem = s->pki->server.cert_pem, .key_pem = s->pki->server.key_pem,
+                                  .ca_pem = s->ca_pem, .server = true, .require_peer = true, .alpn_h2 = true,
+                                  .alpn_http1 = true};
+    if (secure && tls_context_create(&tls_opt, &tls, err) < 0)
+        return err->code;
+    snprintf(path, sizeof path, "%s/store", s->options.data_dir);
+    struct serve_etcd_options opt = {.kv = s->kv, .listen = listen, .tls = tls, .organization = "system:masters",
+                                     .store_dir = path, .guard_registry = true};
+    return serve_etcd_start(&opt, &s->serve_etcd, err);
+}
+
 static int start_all(struct api_server *s, struct err *err)
 {
     int rc = start_store(s, err);
@@ -177,6 +205,8 @@ static int start_all(struct api_server *s, struct err *err)
         s->reseal = reseal_start(s->crypt, s->kv);
     if (rc == 0 && s->options.snapshot_every_ms > 0)
         rc = start_snapshots(s, err);
+    if (rc == 0 && s->options.serve_etcd)
+        rc = start_serve_etcd(s, err);
     return rc;
 }
 
@@ -230,6 +260,7 @@ void api_server_stop(struct api_server *s)
     if (!s)
         return;
     s->stopping = true;
+    serve_etcd_stop(s->serve_etcd);
     bootstrap_keeper_stop(s->keeper);
     reseal_stop(s->reseal);
     snapshot_schedule_stop(s->snapshots);

@@ -17,6 +17,7 @@ struct pki;
 struct crypt;
 struct reseal;
 struct snapshot_schedule;
+struct serve_etcd;
 struct tls_context;
 struct rbac;          /* api/chain/rbac.h: rules compiled from objects, kept current by watch */
 struct authenticator; /* api/chain/authn.h */
@@ -38,6 +39,7 @@ struct api_server_options {
     const char *snapshot_dir;      /* NULL = data_dir/snapshots */
     int64_t snapshot_every_ms;     /* 0 = none are taken by the server itself */
     int64_t snapshot_keep;         /* how many; 0 = all */
+    const char *serve_etcd;        /* where to serve etcd's API, "[https://]ADDR:PORT"; NULL = nowhere */
     int n_loops;                   /* network threads, 0 = number of processors */
 };
 
@@ -47,6 +49,7 @@ struct api_server {
     struct crypt *crypt;                 /* storage/crypt/crypt.h: the keys that seal values at rest */
     struct reseal *reseal;               /* brings what is stored to them */
     struct snapshot_schedule *snapshots; /* NULL unless asked for */
+    struct serve_etcd *serve_etcd;       /* etcd's API over the store; NULL unless asked for */
     struct cache *cache;
     struct loop *loops[16]; /* network threads */
     size_t n_loops;

@@ -175,6 +175,8 @@ static int run(int argc, char **argv)
          .help = "how many of these to keep, 0 for all (10)"},
         {.name = "snapshot-dir", .kind = OPTION_STRING, .value = &opt.snapshot_dir, .argument = "DIR",
          .help = "where to put them (DIR/snapshots)"},
+        {.name = "serve-etcd", .kind = OPTION_STRING, .value = &opt.serve_etcd, .argument = "[https://]ADDR:PORT",
+         .help = "serve etcd's v3 API there, too; in clear text on loopback (nowhere)"},
         {.name = "verbose", .kind = OPTION_BOOL, .value = &verbose, .help = "log more"},
         {0},
     };

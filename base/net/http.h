@@ -50,6 +50,9 @@ struct http_exchange {
     void (*on_close)(struct http_exchange *ex);
     /* The queue of unsent bytes fell under the low-water mark again. */
     void (*on_drain)(struct http_exchange *ex);
+    /* Servers with `streaming`, HTTP/2: the body as it comes, to be set by the handler. `end` comes once, perhaps with no
+     * bytes. Never called after http_finish, which it may call. */
+    void (*on_data)(struct http_exchange *ex, struct str data, bool end);
 };
 
 typedef void http_handler(void *arg, struct http_exchange *ex);
@@ -60,6 +63,7 @@ struct http_server_options {
     struct loop **loops;
     size_t n_loops;
     size_t max_body;          /* bytes */
+    bool streaming;           /* HTTP/2: call the handler at the headers; the body, of any size, goes to on_data */
     http_handler *handler;
     void *arg;
 };
@@ -83,6 +87,8 @@ size_t http_unsent(const struct http_exchange *ex); /* bytes queued; stop produc
 #define HTTP_HIGH_WATER (256u * 1024u)
 #define HTTP_LOW_WATER (64u * 1024u)
 void http_finish(struct http_exchange *ex);
+/* http_finish with trailers behind the body (HTTP/2; left out on HTTP/1.1). Copied. */
+void http_finish_trailers(struct http_exchange *ex, const struct http_header *trailers, size_t n);
 void http_abort(struct http_exchange *ex); /* RST_STREAM or close: the response cannot be completed */
 
 /* Take the connection over after a 101 answer (HTTP/1.1 only; ERR_BAD_REQUEST on HTTP/2): WebSocket and SPDY sit on this. */

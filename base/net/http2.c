@@ -85,6 +85,11 @@ static void refuse_headers(struct exchange *ex)
     http2_respond(ex, 431, headers, 1, true);
 }
 
+static bool streaming(const struct exchange *ex)
+{
+    return ex->conn->worker->server->opt.streaming;
+}
+
 static void headers_received(struct exchange *ex)
 {
     if (ex->headers_too_large) {
@@ -93,6 +98,10 @@ static void headers_received(struct exchange *ex)
     }
     if (!ex->pub.authority.p)
         ex->pub.authority = http_header_get(&ex->pub, "host");
+    if (streaming(ex)) {
+        exchange_call(ex);
+        return;
+    }
     uint64_t length;
     if (!ex->received && str_to_u64(http_header_get(&ex->pub, "content-length"), &length)) {
         if (length > ex->conn->worker->server->opt.max_body) {
@@ -124,6 +133,8 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
         headers_received(ex);
     if (end && !ex->called)
         exchange_call(ex);
+    else if (end && streaming(ex) && !ex->finished && ex->pub.on_data)
+        ex->pub.on_data(&ex->pub, STR(""), true);
     return 0;
 }
 
@@ -137,6 +148,12 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream_id, c
         ex->dropped += len;
         if (ex->dropped > HTTP2_MAX_DROPPED)
             nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, stream_id, NGHTTP2_NO_ERROR);
+        return 0;
+    }
+    if (streaming(ex)) {
+        ex->moved_ms = ex->conn->active_ms;
+        if (ex->pub.on_data)
+            ex->pub.on_data(&ex->pub, (struct str){(const char *)p, len}, false);
         return 0;
     }
     exchange_add_body(ex, p, len);
@@ -165,6 +182,22 @@ static int on_stream_close(nghttp2_session *session, int32_t stream_id, uint32_t
 
 /* ---- sending ---- */
 
+static nghttp2_nv nv_of(struct str name, struct str value)
+{
+    return (nghttp2_nv){(uint8_t *)(uintptr_t)name.p, (uint8_t *)(uintptr_t)value.p, name.len, value.len,
+                        NGHTTP2_NV_FLAG_NONE};
+}
+
+/* The headers behind the body, which end the stream. */
+static void submit_trailers(struct exchange *ex)
+{
+    nghttp2_nv *nv = ARENA_ARRAY(ex->pub.arena, nghttp2_nv, ex->n_trailers);
+    for (size_t i = 0; i < ex->n_trailers; i++)
+        nv[i] = nv_of(ex->trailers[i].name, ex->trailers[i].value);
+    if (nghttp2_submit_trailer(ex->conn->h2.session, ex->stream_id, nv, ex->n_trailers))
+        nghttp2_submit_rst_stream(ex->conn->h2.session, NGHTTP2_FLAG_NONE, ex->stream_id, NGHTTP2_INTERNAL_ERROR);
+}
+
 static ssize_t read_data(nghttp2_session *session, int32_t stream_id, uint8_t *buf, size_t length, uint32_t *flags,
                          nghttp2_data_source *source, void *user)
 {
@@ -179,6 +212,10 @@ static ssize_t read_data(nghttp2_session *session, int32_t stream_id, uint8_t *b
         *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
     if (ex->finished && n == ex->out.bytes)
         *flags |= NGHTTP2_DATA_FLAG_EOF;
+    if ((*flags & NGHTTP2_DATA_FLAG_EOF) && ex->n_trailers) {
+        *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+        submit_trailers(ex);
+    }
     return (ssize_t)n;
 }
 
@@ -253,12 +290,6 @@ void http2_produce(struct http_conn *c)
             c->close_after_flush = true;
         return;
     }
-}
-
-static nghttp2_nv nv_of(struct str name, struct str value)
-{
-    return (nghttp2_nv){(uint8_t *)(uintptr_t)name.p, (uint8_t *)(uintptr_t)value.p, name.len, value.len,
-                        NGHTTP2_NV_FLAG_NONE};
 }
 
 void http2_respond(struct exchange *ex, int status, const struct http_header *headers, size_t n, bool has_body)

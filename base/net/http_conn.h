@@ -55,6 +55,8 @@ struct exchange {
     TAILQ_ENTRY(exchange) link, drain_link;
     size_t headers_cap, header_bytes, dropped;
     struct buf body;
+    const struct http_header *trailers; /* HTTP/2, set by http_finish_trailers */
+    size_t n_trailers;
     int64_t moved_ms; /* when the last bytes of the request came */
     int32_t stream_id;
     bool called;     /* the handler knows it */

@@ -89,6 +89,13 @@ int kv_lease_revoke(struct kv *kv, int64_t id, struct err *err)
     return kv->ops->lease_revoke(kv, id, err);
 }
 
+int kv_leases(struct kv *kv, struct arena *a, const struct kv_lease_state **ret, size_t *ret_n, struct err *err)
+{
+    if (!kv->ops->leases)
+        return err_set(err, ERR_METHOD_NOT_ALLOWED, "this store does not list its leases");
+    return kv->ops->leases(kv, a, ret, ret_n, err);
+}
+
 const char *kv_trouble(struct kv *kv)
 {
     return kv->ops->trouble(kv);
@@ -115,6 +122,27 @@ void kv_publish(struct kv *kv, const struct kv_event *events, size_t n, int64_t 
     pthread_mutex_lock(&kv->publish_lock);
     if (kv->publish)
         kv->publish(kv->publish_arg, events, n, revision);
+    for (struct kv_listener *l = kv->listeners; l; l = l->next)
+        l->fn(l->arg, events, n, revision);
+    pthread_mutex_unlock(&kv->publish_lock);
+}
+
+void kv_add_listener(struct kv *kv, struct kv_listener *l)
+{
+    pthread_mutex_lock(&kv->publish_lock);
+    l->next = kv->listeners;
+    kv->listeners = l;
+    pthread_mutex_unlock(&kv->publish_lock);
+}
+
+void kv_remove_listener(struct kv *kv, struct kv_listener *l)
+{
+    pthread_mutex_lock(&kv->publish_lock);
+    for (struct kv_listener **at = &kv->listeners; *at; at = &(*at)->next)
+        if (*at == l) {
+            *at = l->next;
+            break;
+        }
     pthread_mutex_unlock(&kv->publish_lock);
 }
 

@@ -108,6 +108,16 @@ struct kv_event {
 typedef void kv_publish_fn(void *arg, const struct kv_event *events, size_t n, int64_t revision);
 void kv_set_publish(struct kv *kv, kv_publish_fn *fn, void *arg);
 
+/* Further listeners, called after the hook, on the same thread and terms: as cheap as can be. The listener is the caller's,
+ * linked in until it is removed; no call is under way when kv_remove_listener returns. */
+struct kv_listener {
+    kv_publish_fn *fn;
+    void *arg;
+    struct kv_listener *next;
+};
+void kv_add_listener(struct kv *kv, struct kv_listener *l);
+void kv_remove_listener(struct kv *kv, struct kv_listener *l);
+
 /* Events of [key, end) with revision > `after`, up to the newest synced, in order, from the stored history.
  * ERR_EXPIRED when `after` is below the compacted revision. */
 typedef bool kv_event_fn(void *arg, const struct kv_event *event);
@@ -130,6 +140,11 @@ void kv_compact_wait(struct kv *kv);
 int kv_lease_grant(struct kv *kv, int64_t id /* 0 = choose */, int64_t ttl_s, int64_t *ret_id, struct err *err);
 int kv_lease_keep_alive(struct kv *kv, int64_t id, struct err *err); /* 1 = not found */
 int kv_lease_revoke(struct kv *kv, int64_t id, struct err *err);     /* 1 = not found */
+struct kv_lease_state {
+    int64_t id, ttl_s, left_s;
+};
+/* All of them, in no order. ERR_METHOD_NOT_ALLOWED from a store that cannot tell. */
+int kv_leases(struct kv *kv, struct arena *a, const struct kv_lease_state **ret, size_t *ret_n, struct err *err);
 
 /* Changes bytes on their way to and from disk. `out` is appended to, the transform byte included by the caller. */
 struct kv_transform {

@@ -117,6 +117,8 @@ int kv_trouble_err(struct local *kv, struct err *err);
 int local_lease_grant(struct kv *base, int64_t id, int64_t ttl_s, int64_t *ret_id, struct err *err); /* takes the lock */
 int local_lease_keep_alive(struct kv *base, int64_t id, struct err *err);                            /* takes the lock */
 int local_lease_revoke(struct kv *base, int64_t id, struct err *err);                                /* takes the lock */
+int local_leases(struct kv *base, struct arena *a, const struct kv_lease_state **ret, size_t *ret_n,
+                 struct err *err); /* takes the lock */
 struct lease *kv_lease_find(struct local *kv, int64_t id);
 struct lease *kv_lease_add(struct local *kv, int64_t id, int64_t ttl_ms, int64_t due_ms, bool kept);
 void kv_lease_drop(struct local *kv, int64_t id);

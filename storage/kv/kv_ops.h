@@ -27,6 +27,8 @@ struct kv_ops { /* each as the function of that name in kv.h */
     int (*lease_grant)(struct kv *kv, int64_t id, int64_t ttl_s, int64_t *ret_id, struct err *err);
     int (*lease_keep_alive)(struct kv *kv, int64_t id, struct err *err);
     int (*lease_revoke)(struct kv *kv, int64_t id, struct err *err);
+    int (*leases)(struct kv *kv, struct arena *a, const struct kv_lease_state **ret, size_t *ret_n,
+                  struct err *err); /* NULL: cannot tell */
     const char *(*trouble)(struct kv *kv);
     void (*close)(struct kv *kv); /* frees it, after kv_finish */
 };
@@ -36,6 +38,7 @@ struct kv {
     pthread_mutex_t publish_lock;
     kv_publish_fn *publish;
     void *publish_arg;
+    struct kv_listener *listeners;
     const struct kv_transform *transforms[256];
     const struct kv_transform *(*choose)(void *arg, struct str key);
     void *choose_arg;

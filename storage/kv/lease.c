@@ -240,6 +240,27 @@ int local_lease_revoke(struct kv *base, int64_t id, struct err *err)
     return rc;
 }
 
+int local_leases(struct kv *base, struct arena *a, const struct kv_lease_state **ret, size_t *ret_n, struct err *err)
+{
+    struct local *kv = local_of(base);
+    int64_t now_ms = clock_mono_ms();
+
+    (void)err;
+    pthread_mutex_lock(&kv->lease_lock);
+    size_t n = kv->lease_heap.len; /* those that are ending stand there no more */
+    struct kv_lease_state *all = ARENA_ARRAY(a, struct kv_lease_state, n + 1);
+    for (size_t i = 0; i < n; i++) {
+        const struct lease *l = kv->lease_heap.items[i];
+        int64_t left_ms = l->due_ms > now_ms ? l->due_ms - now_ms : 0;
+
+        all[i] = (struct kv_lease_state){l->id, l->ttl_ms / 1000, (left_ms + 999) / 1000};
+    }
+    pthread_mutex_unlock(&kv->lease_lock);
+    *ret = all;
+    *ret_n = n;
+    return 0;
+}
+
 int64_t kv_leases_expire(struct local *kv, int64_t now_ms)
 {
     enum { AT_ONCE = 32 };

@@ -90,6 +90,7 @@ static const struct kv_ops local_ops = {
     .lease_grant = local_lease_grant,
     .lease_keep_alive = local_lease_keep_alive,
     .lease_revoke = local_lease_revoke,
+    .leases = local_leases,
     .trouble = local_trouble,
     .close = local_close,
 };
