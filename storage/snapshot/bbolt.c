@@ -94,7 +94,7 @@ static int walk_node(struct walk *w, const struct node *n, bool buckets, int dep
     for (unsigned i = 0; rc == 0 && i < n->count; i++) {
         struct str key, value;
         struct node child;
-        unsigned flags;
+        unsigned flags = 0;
         if (n->flags == FLAG_BRANCH) {
             rc = node_at(w, get(n->bytes.p + PAGE_HEAD + (size_t)i * ELEMENT + 8, 8), &child);
             if (rc == 0)
