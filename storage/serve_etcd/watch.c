@@ -81,8 +81,8 @@ struct pass {
     struct arena *arena;
     struct watch **watches;
     size_t n;
-    int64_t revision; /* of the event last seen */
-    bool stopped;     /* before the end: the client reads slowly */
+    int64_t revision; /* of the event last taken */
+    bool stopped;     /* before the end: a client reads slowly */
 };
 
 static void pass_send(struct pass *p)
@@ -90,6 +90,11 @@ static void pass_send(struct pass *p)
     for (size_t i = 0; i < p->n; i++)
         send_events(p->watches[i], p->revision);
     arena_reset(p->arena);
+}
+
+static bool congested(const struct watch_stream *t)
+{
+    return grpc_stream_unsent(t->call) > HTTP_HIGH_WATER;
 }
 
 static Etcdserverpb__Event *event_of(struct arena *a, const struct kv_event *e)
@@ -111,10 +116,10 @@ static bool pass_event(void *arg, const struct kv_event *e)
     /* Only between revisions: the events of one transaction come in one response. */
     if (p->revision && e->pair.mod_revision != p->revision && arena_used(p->arena) > PASS_BYTES) {
         pass_send(p);
-        if (p->n == 1 && grpc_stream_unsent(p->watches[0]->stream->call) > HTTP_HIGH_WATER) {
-            p->stopped = true;
+        for (size_t i = 0; i < p->n && !p->stopped; i++)
+            p->stopped = congested(p->watches[i]->stream);
+        if (p->stopped)
             return false;
-        }
     }
     p->revision = e->pair.mod_revision;
     for (size_t i = 0; i < p->n; i++) {
@@ -154,6 +159,15 @@ static void cancel_failed(struct watch *w, const struct err *err)
     watch_destroy(w);
 }
 
+static void on_wake(void *arg);
+
+/* Any thread. */
+static void wake(struct serve_etcd *s)
+{
+    if (!atomic_exchange(&s->poked, true))
+        loop_post(s->loop, on_wake, s);
+}
+
 /* All watches of a pass stand at the same revision, or there is but one. */
 static void run_pass(struct serve_etcd *s, struct watch **watches, size_t n)
 {
@@ -168,18 +182,15 @@ static void run_pass(struct serve_etcd *s, struct watch **watches, size_t n)
     if (!p.stopped)
         pass_send(&p);
     if (p.stopped || p.revision > newest)
-        newest = p.revision - p.stopped; /* the event that stopped it is still to come */
+        newest = p.revision;
+    if (p.stopped && n > 1) /* those that read well go on at once, the others when they have drained */
+        wake(s);
     arena_destroy(p.arena);
     for (size_t i = 0; i < n; i++)
         if (rc < 0)
             cancel_failed(watches[i], &err);
         else if (newest >= watches[i]->next)
             watches[i]->next = newest + 1;
-}
-
-static bool congested(const struct watch_stream *t)
-{
-    return grpc_stream_unsent(t->call) > HTTP_HIGH_WATER;
 }
 
 static bool behind(struct serve_etcd *s, struct watch_stream *t)
@@ -240,7 +251,7 @@ static void feed_all(struct serve_etcd *s)
         answer_progress(s, t);
 }
 
-static void on_poke(void *arg)
+static void on_wake(void *arg)
 {
     struct serve_etcd *s = arg;
 
@@ -251,11 +262,8 @@ static void on_poke(void *arg)
 /* On the committer's thread. */
 static void on_publish(void *arg, const struct kv_event *events, size_t n, int64_t revision)
 {
-    struct serve_etcd *s = arg;
-
     (void)events, (void)n, (void)revision;
-    if (!atomic_exchange(&s->poked, true))
-        loop_post(s->loop, on_poke, s);
+    wake(arg);
 }
 
 static void on_progress_time(void *arg)
