@@ -1,9 +1,9 @@
 /* grpc_server: the serving side of gRPC over the HTTP server's HTTP/2: a table of methods, messages of protobuf-c.
  *
- * A unary method is called with its whole request; a streaming one at the headers, and sets on_message and the rest. Both
- * end with grpc_end (or grpc_answer), at once or later, on the call's loop. A call is counted: the transport holds one
- * reference until it ended, and who goes on with it elsewhere holds another (grpc_hold, grpc_release, on the loop).
- * Everything said on a call that is over is dropped silently.
+ * A unary method is called with its whole request; a streaming one at the headers, and sets on_message and the rest.
+ * Both end with grpc_end (or grpc_answer), at once or later, on the call's loop. A call is counted: the transport
+ * holds one reference until it ended, and who goes on with it elsewhere holds another (grpc_hold, grpc_release, on
+ * the loop). Everything said on a call that is over is dropped silently.
  *
  * The client's deadline (grpc-timeout) is kept here: the call ends with DEADLINE_EXCEEDED.
  */

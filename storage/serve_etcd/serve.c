@@ -58,7 +58,8 @@ static const struct failure {
 } failures[] = {
     {ERR_EXPIRED, "", GRPC_OUT_OF_RANGE, "etcdserver: mvcc: required revision has been compacted"},
     {ERR_TIMEOUT, "Too large", GRPC_OUT_OF_RANGE, "etcdserver: mvcc: required revision is a future revision"},
-    {ERR_BAD_REQUEST, "required revision", GRPC_OUT_OF_RANGE, "etcdserver: mvcc: required revision is a future revision"},
+    {ERR_BAD_REQUEST, "required revision", GRPC_OUT_OF_RANGE,
+     "etcdserver: mvcc: required revision is a future revision"},
     {ERR_BAD_REQUEST, "too large lease", GRPC_OUT_OF_RANGE, "etcdserver: too large lease TTL"},
     {ERR_BAD_REQUEST, "", GRPC_INVALID_ARGUMENT, NULL},
     {ERR_NOT_FOUND, "", GRPC_NOT_FOUND, "etcdserver: requested lease not found"},

@@ -1,8 +1,8 @@
 /* serve_etcd: etcd's v3 API over a kv store, for stock clients: KV, Watch, Lease, parts of Maintenance and Cluster.
  *
- * It runs on a thread of its own, where reads of the store may block; writes go to the store's committer. Watches are fed
- * from the store's history: a listener of the store only wakes the thread, so a watch has no gap, no duplicate, and a slow
- * one holds nothing but the revision it has come to.
+ * It runs on a thread of its own, where reads of the store may block; writes go to the store's committer. Watches are
+ * fed from the store's history: a listener of the store only wakes the thread, so a watch has no gap, no duplicate,
+ * and a slow one holds nothing but the revision it has come to.
  *
  * Writes to keys under /registry are refused while `guard_registry` is set: the objects there are the API server's.
  */

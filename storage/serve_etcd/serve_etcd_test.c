@@ -190,7 +190,7 @@ static void watch(struct seen *s, int64_t from, bool fragment)
     grpc_send(s->call, &q.base);
 }
 
-/* A client that reads nothing for a while is owed 100 MB: the server keeps no more than its window, and no event is lost. */
+/* A client that reads nothing for a while is owed 100 MB: it gets them in pieces, each event once. */
 static void test_slow_watch(void **state)
 {
     (void)state;

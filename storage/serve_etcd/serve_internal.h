@@ -1,4 +1,5 @@
-/* What the parts of serve_etcd share: serve.c starts, stops and answers what is small; keys.c, txn.c, watch.c, lease.c. */
+/* What the parts of serve_etcd share: serve.c starts, stops and answers what is small; keys.c, txn.c, watch.c,
+ * lease.c. */
 #ifndef SKIFF_STORAGE_SERVE_ETCD_SERVE_INTERNAL_H
 #define SKIFF_STORAGE_SERVE_ETCD_SERVE_INTERNAL_H
 

@@ -1,5 +1,5 @@
-/* Watches: fed from the store's history. Those that have come as far as the last wake-up share one pass over what is new;
- * the others (created in the past, or on a stream whose client reads slowly) catch up one by one. */
+/* Watches: fed from the store's history. Those that have come as far as the last wake-up share one pass over what is
+ * new; the others (created in the past, or on a stream whose client reads slowly) catch up one by one. */
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/vec.h"
