@@ -1,4 +1,4 @@
-/* skiff snapshot: the whole cluster in a file: save, restore, status. */
+/* skiff snapshot: the whole cluster in a file: save, restore, status; export. */
 #include "cmd/snapshot.h"
 
 #include "base/clock.h"
@@ -143,10 +143,10 @@ static void print_restored(const char *dir, bool from_etcd, const struct snapsho
     printf("%s: %lld entries of revision %lld are restored and continue at revision %lld\n", dir,
            (long long)(s->n_entries - left_out), (long long)s->head.revision,
            (long long)(s->head.revision + SNAPSHOT_REVISION_BUMP));
-    if (left_out)
-        printf(from_etcd ? "%lld keys that are no objects are left out\n"
-                         : "%lld sealed values are left out, their keys not being there\n",
-               (long long)left_out);
+    for (size_t i = 0; i < s->n_left_out; i++)
+        printf("left out: %lld of " STR_FMT "\n", (long long)s->left_out[i].n, STR_ARG(s->left_out[i].name));
+    if (left_out && !from_etcd)
+        printf("%lld sealed values are left out, their keys not being there\n", (long long)left_out);
     printf("start it with: skiff server --data-dir %s\n", dir);
 }
 
@@ -200,7 +200,7 @@ static int run_restore(int argc, char **argv)
     return rc < 0;
 }
 
-static const struct command restore = {"snapshot restore", "FILE --data-dir DIR",
+static const struct command restore = {"snapshot restore", "[--from-etcd] FILE --data-dir DIR",
                                        "make a data directory from a snapshot", run_restore};
 
 /* ---- status ---- */
@@ -285,23 +285,23 @@ static const struct command status = {"snapshot status", "FILE [--output text|js
 
 /* ---- which ---- */
 
-static const struct command *const kinds[] = {&save, &restore, &status};
+static const struct command *const kinds[] = {&save, &restore, &status, &snapshot_export};
 
 static int run(int argc, char **argv)
 {
-    for (size_t i = 0; argc > 1 && i < 3; i++)
+    for (size_t i = 0; argc > 1 && i < sizeof kinds / sizeof *kinds; i++)
         if (strcmp(argv[1], kinds[i]->name + strlen("snapshot ")) == 0)
             return kinds[i]->run(argc - 1, argv + 1);
     bool asked = argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0);
     FILE *out = asked ? stdout : stderr;
     if (argc > 1 && !asked)
-        fprintf(out, "skiff snapshot: %s is not known: use save, restore or status\n", argv[1]);
+        fprintf(out, "skiff snapshot: %s is not known: use save, restore, status or export\n", argv[1]);
     else
-        for (size_t i = 0; i < 3; i++)
+        for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
             fprintf(out, "%s skiff %s %s\n", i ? "      " : "usage:", kinds[i]->name, kinds[i]->synopsis);
     return asked ? 0 : 2;
 }
 
 extern const struct command command_snapshot;
-const struct command command_snapshot = {"snapshot", "save|restore|status FILE [flags]",
+const struct command command_snapshot = {"snapshot", "save|restore|status|export FILE [flags]",
                                          "save a cluster to a file, restore it, look into it", run};

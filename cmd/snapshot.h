@@ -8,4 +8,7 @@
 int snapshot_download(const char *kubeconfig, const char *path, snapshot_progress *progress, void *arg, struct arena *a,
                       struct snapshot_summary *ret, struct err *err);
 
+struct command;
+extern const struct command snapshot_export; /* cmd/snapshot_export.c */
+
 #endif

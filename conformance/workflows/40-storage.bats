@@ -290,7 +290,7 @@ new_secret() { head -c 32 /dev/urandom | base64; }
     [ "$status" -eq 2 ]
     run "$SKIFF" snapshot store x
     [ "$status" -eq 2 ]
-    grep -q 'store is not known: use save, restore or status' <<<"$output"
+    grep -q 'store is not known: use save, restore, status or export' <<<"$output"
     run "$SKIFF" snapshot save
     [ "$status" -eq 2 ]
     run "$SKIFF" snapshot restore x

@@ -2,10 +2,9 @@
 
 #include "base/map.h"
 #include "base/mem.h"
-#include "openapi/convert.h"
-#include "openapi/json.h"
-#include "openapi/protobuf.h"
 #include "storage/snapshot/bbolt.h"
+#include "storage/takeover/claims.h"
+#include "storage/takeover/stored.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -167,161 +166,141 @@ int64_t etcd_file_keys(const struct etcd_file *f)
     return f->n_living;
 }
 
-/* ---- values ---- */
+/* ---- encrypted values ---- */
 
-/* NULL: no built-in resource's. Prefixes end in a slash, so at most one is right. */
-static const struct resource *resource_of(struct str key)
+static bool is_lost(const struct crypt *c, struct str value)
 {
-    size_t n;
-    const struct resource *const *all = resources_builtin(&n);
-    for (size_t i = 0; i < n; i++)
-        if (all[i]->storage_prefix.len && str_starts(key, all[i]->storage_prefix))
-            return all[i]->stored_as ? all[i]->stored_as : all[i];
-    return NULL;
+    struct str id = crypt_key_id(value);
+    return crypt_is_sealed(value) && (!id.p || !crypt_has_key(c, id));
 }
 
-static int from_protobuf(struct arena *a, const struct resource *r, struct str bytes, struct value **ret,
-                         struct err *err)
+int64_t etcd_file_sealed(const struct etcd_file *f)
 {
-    struct protobuf_envelope e;
-    int rc = protobuf_open(bytes, &e, err);
-    if (rc < 0)
-        return rc;
-    struct str rest = e.api_version, group;
-    str_split(&rest, '/', &group);
-    const struct resource *stored = rest.p ? resource_find_kind(group, e.kind) : resource_find_kind(STR(""), e.kind);
-    const struct resource_version *v = resource_version_find(stored ? stored : r, rest.p ? rest : group);
-    if (!v)
-        return err_set(err, ERR_BAD_REQUEST, "kind " STR_FMT " of " STR_FMT " is not known", STR_ARG(e.kind),
-                       STR_ARG(e.api_version));
-    rc = protobuf_decode(a, v->message, e.raw, ret, err);
-    if (rc == 0) {
-        value_setz(a, *ret, "kind", value_string(a, e.kind));
-        value_setz(a, *ret, "apiVersion", value_string(a, e.api_version));
+    struct map_iter it;
+    struct str key;
+    void *item;
+    int64_t n = 0;
+    map_iter_init(&it, &f->keys);
+    while (map_iter_next(&it, &key, &item))
+        n += crypt_is_sealed(((const struct record *)item)->value);
+    return n;
+}
+
+int etcd_file_check_keys(const struct etcd_file *f, const struct crypt *crypt, const char *where, struct err *err)
+{
+    struct arena *a = arena_create(0);
+    struct map_iter it;
+    struct str key, name = STR_NULL, id = STR_NULL;
+    void *item;
+    long long n = 0;
+    map_iter_init(&it, &f->keys);
+    while (map_iter_next(&it, &key, &item)) {
+        const struct record *r = item;
+        if (!is_lost(crypt, r->value))
+            continue;
+        struct str resource = stored_resource_name(a, key);
+        if (!n++) {
+            name = resource;
+            id = crypt_key_id(r->value);
+            id = arena_str(a, id.p ? id : STR("(none named)"));
+        }
     }
+    int rc = 0;
+    if (n)
+        rc = err_set(err, ERR_BAD_REQUEST,
+                     "%lld values are encrypted with keys that are not in %s (" STR_FMT " with " STR_FMT
+                     "): name the cluster's EncryptionConfiguration with --encryption-provider-config, or leave those "
+                     "values out with --without-sealed",
+                     n, where, STR_ARG(name), STR_ARG(id));
+    arena_destroy(a);
     return rc;
 }
 
-/* The object as it is stored here. */
-static int to_stored(struct arena *a, const struct resource *r, struct str bytes, struct buf *out, struct err *err)
-{
-    struct json_options plain = {0};
-    struct value *v = NULL;
-    bool json = str_starts(bytes, STR("{"));
-    int rc = json ? json_decode(a, bytes, &plain, &v, err) : from_protobuf(a, r, bytes, &v, err);
-    if (rc < 0)
-        return rc;
-    struct str from = value_path_str(v, "apiVersion"), to = convert_storage_api_version(a, r);
-    if (from.len && !str_eq(from, to)) {
-        v = convert(a, r, from, to, v, err);
-        if (!v)
-            return err->code;
-    } else if (json) {
-        buf_add_str(out, bytes);
-        return 0;
-    }
-    json_encode(out, v);
-    return 0;
-}
+/* ---- entries ---- */
 
-static int entry_of(struct arena *a, const struct crypt *crypt, const struct record *r, struct buf *plain,
-                    struct buf *out, struct err *err)
-{
-    const struct resource *resource = resource_of(r->key);
-    struct str value = r->value;
-    plain->len = out->len = 0;
-    if (crypt_is_sealed(value)) {
-        int rc = crypt_unseal(crypt, r->key, value, plain, err);
-        if (rc < 0)
-            return rc;
-        value = buf_str(plain);
-    }
-    if (resource)
-        return to_stored(a, resource, value, out, err);
-    /* custom resources are always JSON */
-    struct str rest = str_sub(r->key, strlen("/registry/"), r->key.len), group;
-    str_split(&rest, '/', &group);
-    if (!str_contains(group, STR(".")) || !str_starts(value, STR("{")))
-        return 1;
-    buf_add_str(out, value);
-    return 0;
-}
-
-/* ---- node ports ---- */
-
-/* A stock cluster keeps them in a bitmap that is left out; here each is a key that names its Service
- * (api/registry/services.h), so that no other Service gets it. */
-#define NODE_PORTS "/registry/ranges/nodeports/"
-enum { PORTS = 65536 };
-
-struct claims {
-    struct arena *arena;
-    bool taken[PORTS];
+struct giving {
+    const struct crypt *crypt;
+    bool without_sealed;
     etcd_file_fn *fn;
+    etcd_file_skip_fn *skip;
     void *arg;
+    struct arena *arena;
+    struct map *keys, claimed;
+    struct buf plain;
 };
 
-static int claim(struct claims *c, int64_t port, struct str owner, struct err *err)
+/* Unless it is there already: later clusters keep addresses as objects, and Skiff's own etcd has both. */
+static int give_claim(void *arg, struct str key, struct str value, struct err *err)
 {
-    if (port <= 0 || port >= PORTS || c->taken[port])
+    struct giving *g = arg;
+    const struct record *known = map_get(g->keys, key);
+    if ((known && !known->deleted) || map_get(&g->claimed, key))
         return 0;
-    c->taken[port] = true;
-    struct snapshot_entry e = {.key = arena_printf(c->arena, NODE_PORTS "%05lld", (long long)port), .value = owner};
-    return c->fn(c->arg, &e, err);
+    map_put(&g->claimed, key, g);
+    struct snapshot_entry e = {.key = key, .value = value};
+    return g->fn(g->arg, &e, err);
 }
 
-static int claim_ports(struct claims *c, struct str service, struct err *err)
+static int give(struct giving *g, const struct record *r, struct err *err)
 {
-    struct json_options plain = {0};
-    struct value *v = NULL;
-    int rc = json_decode(c->arena, service, &plain, &v, err);
-    struct str owner = arena_printf(c->arena, STR_FMT "/" STR_FMT, STR_ARG(value_path_str(v, "metadata.namespace")),
-                                    STR_ARG(value_path_str(v, "metadata.name")));
-    const struct value *ports = value_path(v, "spec.ports");
-    for (size_t i = 0; rc == 0 && i < value_len(ports); i++)
-        rc = claim(c, value_path_int(value_at(ports, i), "nodePort", 0), owner, err);
-    return rc < 0 ? rc : claim(c, value_path_int(v, "spec.healthCheckNodePort", 0), owner, err);
+    struct str value = r->value, json, what;
+    if (g->without_sealed && is_lost(g->crypt, value)) {
+        g->skip(g->arg, arena_printf(g->arena, STR_FMT " (encrypted, the key is not there)",
+                                     STR_ARG(stored_resource_name(g->arena, r->key))));
+        return 0;
+    }
+    if (crypt_is_sealed(value)) {
+        g->plain.len = 0;
+        if (crypt_unseal(g->crypt, r->key, value, &g->plain, err) < 0)
+            return err->code;
+        value = buf_str(&g->plain);
+    }
+    int rc = stored_read(g->arena, r->key, value, &json, &what, err);
+    if (rc == STORED_UNSERVED)
+        g->skip(g->arg, what);
+    if (rc < 0 || rc == STORED_UNSERVED)
+        return rc < 0 ? rc : 0;
+    struct snapshot_entry e = {.key = r->key,
+                               .value = json,
+                               .create_revision = r->create_revision,
+                               .mod_revision = r->mod_revision,
+                               .version = r->version,
+                               .ttl_s = r->lease ? TTL_S : 0};
+    rc = g->fn(g->arg, &e, err);
+    if (rc == 0 && str_starts(r->key, STR("/registry/services/specs/")))
+        rc = claims_of_service(g->arena, json, give_claim, g, err);
+    return rc;
 }
 
-int etcd_file_entries(struct etcd_file *f, const struct crypt *crypt, etcd_file_fn *fn, void *arg,
-                      int64_t *ret_left_out, struct err *err)
+int etcd_file_entries(struct etcd_file *f, const struct crypt *crypt, bool without_sealed, etcd_file_fn *fn,
+                      etcd_file_skip_fn *skip, void *arg, struct err *err)
 {
-    struct arena *a = arena_create(0);
-    struct claims *claims = MEM_NEW(struct claims);
-    const struct resource *services = resource_find(STR(""), STR("services"));
-    struct buf plain = {0}, out = {0};
+    struct giving g = {.crypt = crypt,
+                       .without_sealed = without_sealed,
+                       .fn = fn,
+                       .skip = skip,
+                       .arg = arg,
+                       .arena = arena_create(0),
+                       .keys = &f->keys};
     struct map_iter it;
     struct str key;
     void *item;
     int rc = 0;
-    *ret_left_out = 0;
-    *claims = (struct claims){.arena = a, .fn = fn, .arg = arg};
     map_iter_init(&it, &f->keys);
-    while (rc >= 0 && map_iter_next(&it, &key, &item)) {
+    while (rc == 0 && map_iter_next(&it, &key, &item)) {
         const struct record *r = item;
         if (r->deleted)
             continue;
-        rc = str_starts(r->key, STR("/registry/")) ? entry_of(a, crypt, r, &plain, &out, err) : 1;
-        if (rc < 0)
-            err_context(err, "key \"" STR_FMT "\"", STR_ARG(r->key));
-        else if (rc == 1)
-            ++*ret_left_out;
+        if (str_starts(key, STR("/registry/")))
+            rc = give(&g, r, err);
         else
-            rc = fn(arg,
-                    &(struct snapshot_entry){.key = r->key,
-                                             .value = buf_str(&out),
-                                             .create_revision = r->create_revision,
-                                             .mod_revision = r->mod_revision,
-                                             .version = r->version,
-                                             .ttl_s = r->lease ? TTL_S : 0},
-                    err);
-        if (rc == 0 && services && str_starts(r->key, services->storage_prefix))
-            rc = claim_ports(claims, buf_str(&out), err);
-        arena_reset(a);
+            skip(arg, stored_resource_name(g.arena, key));
+        if (rc < 0)
+            err_context(err, "key \"" STR_FMT "\"", STR_ARG(key));
+        arena_reset(g.arena);
     }
-    buf_free(&plain);
-    buf_free(&out);
-    free(claims);
-    arena_destroy(a);
-    return rc < 0 ? rc : 0;
+    buf_free(&g.plain);
+    map_finish(&g.claimed);
+    arena_destroy(g.arena);
+    return rc;
 }

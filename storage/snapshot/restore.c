@@ -70,9 +70,13 @@ static int keep_config(const char *from, const char *dir, struct err *err)
     return failed ? err_set_errno(err, ERR_IO, failed, "copy %s to %s", from, path) : 0;
 }
 
-static int check_keys(const struct snapshot_restore *opt, const struct crypt *crypt, const struct snapshot_summary *s,
-                      struct err *err)
+static int check_keys(const struct snapshot_restore *opt, const struct etcd_file *etcd, const struct crypt *crypt,
+                      const struct snapshot_summary *s, struct err *err)
 {
+    char own[4200];
+    snprintf(own, sizeof own, "%s/" CRYPT_FILE, opt->data_dir);
+    if (etcd && !opt->without_sealed)
+        return etcd_file_check_keys(etcd, crypt, opt->encryption_config ? opt->encryption_config : own, err);
     for (size_t i = 0; i < s->n_keys && !opt->without_sealed; i++)
         if (!crypt_has_key(crypt, s->keys[i].id))
             return err_set(err, ERR_BAD_REQUEST,
@@ -98,6 +102,8 @@ struct filler {
     size_t n_ops, bytes;
     struct buf plain;
     int64_t left_out;
+    struct arena *of_summary;
+    struct snapshot_summary *summary;
 };
 
 static int flush(struct filler *f, struct err *err)
@@ -136,10 +142,24 @@ static int add_from_etcd(void *arg, const struct snapshot_entry *e, struct err *
     return rc < 0 ? err_context(err, "key \"" STR_FMT "\"", STR_ARG(e->key)) : 0;
 }
 
+static void skip_from_etcd(void *arg, struct str what)
+{
+    struct filler *f = arg;
+    struct snapshot_summary *s = f->summary;
+    size_t at = 0;
+    while (at < s->n_left_out && !str_eq(s->left_out[at].name, what))
+        at++;
+    if (at == s->n_left_out)
+        ARENA_PUSH(f->of_summary, s->left_out, s->n_left_out, s->cap_left_out,
+                   (struct snapshot_count){.name = arena_str(f->of_summary, what)});
+    s->left_out[at].n++;
+    f->left_out++;
+}
+
 static int fill_from_etcd(struct filler *f, struct err *err)
 {
     f->arena = arena_create(0);
-    int rc = etcd_file_entries(f->etcd, f->crypt, add_from_etcd, f, &f->left_out, err);
+    int rc = etcd_file_entries(f->etcd, f->crypt, f->opt->without_sealed, add_from_etcd, skip_from_etcd, f, err);
     if (rc == 0)
         rc = flush(f, err);
     arena_destroy(f->arena);
@@ -170,11 +190,12 @@ static int fill(struct filler *f, struct err *err)
 }
 
 static int make_store(const struct snapshot_restore *opt, struct etcd_file *etcd, struct crypt *crypt,
-                      const char *partial, int64_t revision, int64_t *ret_left_out, struct err *err)
+                      const char *partial, struct arena *a, struct snapshot_summary *s, int64_t *ret_left_out,
+                      struct err *err)
 {
-    struct filler f = {.opt = opt, .etcd = etcd, .crypt = crypt};
+    struct filler f = {.opt = opt, .etcd = etcd, .crypt = crypt, .of_summary = a, .summary = s};
     struct kv_rocksdb_options store = {.dir = partial};
-    int rc = kv_seed_rocksdb(partial, revision + SNAPSHOT_REVISION_BUMP, err);
+    int rc = kv_seed_rocksdb(partial, s->head.revision + SNAPSHOT_REVISION_BUMP, err);
     if (rc == 0)
         rc = kv_open_rocksdb(&store, &f.kv, err);
     if (rc < 0)
@@ -197,6 +218,7 @@ static int open_file(const struct snapshot_restore *opt, struct arena *a, struct
     if (rc == 0) {
         ret->head.revision = etcd_file_revision(*ret_etcd);
         ret->n_entries = etcd_file_keys(*ret_etcd);
+        ret->n_sealed = etcd_file_sealed(*ret_etcd);
     }
     return rc;
 }
@@ -213,9 +235,9 @@ int snapshot_restore(const struct snapshot_restore *opt, struct arena *a, struct
     if (rc == 0)
         rc = crypt_open(opt->data_dir, opt->encryption_config, !ret->n_sealed || opt->without_sealed, &crypt, err);
     if (rc == 0)
-        rc = check_keys(opt, crypt, ret, err);
+        rc = check_keys(opt, etcd, crypt, ret, err);
     if (rc == 0)
-        rc = make_store(opt, etcd, crypt, partial, ret->head.revision, ret_left_out, err);
+        rc = make_store(opt, etcd, crypt, partial, a, ret, ret_left_out, err);
     if (rc == 0)
         rc = keep_config(opt->encryption_config, opt->data_dir, err);
     if (rc == 0 && rename(partial, store) < 0)

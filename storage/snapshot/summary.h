@@ -24,6 +24,8 @@ struct snapshot_summary {
     size_t n_counts, cap_counts;
     struct snapshot_key_use *keys; /* that sealed values need */
     size_t n_keys, cap_keys;
+    struct snapshot_count *left_out; /* of an etcd's file, by what it was: filled by restoring */
+    size_t n_left_out, cap_left_out;
 };
 
 /* `progress` is called now and then with the bytes read; NULL = nobody asks. All texts are in the arena. */
