@@ -98,7 +98,7 @@ holds() { # FILE TEXT
 
 @test "watch: objects of the cluster as kubectl changes them" {
     local from
-    from=$(json .header.revision get /none)
+    from=$(json ".header.revision + 1" get /none)
     etcdctl watch /registry/configmaps/default/seen --rev "$from" >"$BATS_TEST_TMPDIR/out" 3>&- &
     local pid=$!
     kubectl create configmap seen -n default --from-literal=word=heron
