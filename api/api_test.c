@@ -184,11 +184,13 @@ static void test_messages(void **state)
          "configmaps \"a\" not found"},
         {VERB_CREATE, "", "configmaps", NULL, "default", NULL, "{'kind':'Secret','metadata':{'name':'a'}}",
          ERR_BAD_REQUEST,
-         "Secret in version \"v1\" cannot be handled as a ConfigMap: converting (v1.Secret) to (core.ConfigMap): unknown "
+         "Secret in version \"v1\" cannot be handled as a ConfigMap: converting (v1.Secret) to (core.ConfigMap): "
+         "unknown "
          "conversion"},
         {VERB_CREATE, "", "configmaps", NULL, "default", NULL, "{'apiVersion':'v2','metadata':{'name':'a'}}",
          ERR_BAD_REQUEST,
-         "ConfigMap in version \"v2\" cannot be handled as a ConfigMap: no kind \"ConfigMap\" is registered for version "
+         "ConfigMap in version \"v2\" cannot be handled as a ConfigMap: no kind \"ConfigMap\" is registered for "
+         "version "
          "\"v2\" in scheme \"pkg/api/legacyscheme/scheme.go:30\""},
         {VERB_CREATE, "", "configmaps", NULL, "default", NULL, "{'metadata':{'name':'a','resourceVersion':'1'}}",
          ERR_INTERNAL, "resourceVersion should not be set on objects to be created"},

@@ -101,8 +101,8 @@ static void add_string(struct buf *out, const char *name, struct str s)
 
 static void add_verbs(struct buf *out, uint16_t verbs)
 {
-    static const enum verb order[] = {VERB_CREATE, VERB_DELETE, VERB_DELETE_COLLECTION, VERB_GET,
-                                      VERB_LIST,   VERB_PATCH,  VERB_UPDATE,            VERB_WATCH};
+    static const enum verb order[] = {VERB_CREATE, VERB_DELETE, VERB_DELETE_COLLECTION, VERB_GET, VERB_LIST, VERB_PATCH,
+                                      VERB_UPDATE, VERB_WATCH};
     bool comma = false;
     buf_addz(out, "\"verbs\":[");
     for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
@@ -299,8 +299,10 @@ void discovery_aggregated(struct buf *out, bool core, const char *version)
     struct groups g;
     bool comma = false;
     groups_read(&g);
-    buf_printf(out, "{\"kind\":\"APIGroupDiscoveryList\",\"apiVersion\":\"apidiscovery.k8s.io/%s\",\"metadata\":{},\"items\":[",
-               version);
+    buf_printf(
+        out,
+        "{\"kind\":\"APIGroupDiscoveryList\",\"apiVersion\":\"apidiscovery.k8s.io/%s\",\"metadata\":{},\"items\":[",
+        version);
     for (size_t i = 0; i < g.len; i++) {
         struct str versions[8];
         if (core != !g.names[i].len)
@@ -358,8 +360,8 @@ static bool wants_aggregated(struct chain_request *c, bool *ret_beta)
         if (!r->as.len && accept_allows(r, 1, STR("application/json")))
             return false;
         bool v2 = str_eq(r->version, STR("v2")), beta = str_eq(r->version, STR("v2beta1"));
-        if (str_eq(r->as, STR("APIGroupDiscoveryList")) && str_eq(r->group, STR("apidiscovery.k8s.io")) && (v2 || beta) &&
-            !r->profile.len) {
+        if (str_eq(r->as, STR("APIGroupDiscoveryList")) && str_eq(r->group, STR("apidiscovery.k8s.io")) &&
+            (v2 || beta) && !r->profile.len) {
             *ret_beta = beta;
             return true;
         }
@@ -375,7 +377,8 @@ bool discovery_run(struct chain_request *c)
         n += parts[n].len > 0 || n > 0;
     while (n && !parts[n - 1].len)
         n--;
-    bool core = n && str_eq(parts[0], STR("api")), grouped = n && str_eq(parts[0], STR("apis")), beta = false, found = true;
+    bool core = n && str_eq(parts[0], STR("api")), grouped = n && str_eq(parts[0], STR("apis")), beta = false,
+         found = true;
     if (n > 3 || (!core && !grouped) || (core && n > 2))
         return false;
     if (n == 1 && wants_aggregated(c, &beta)) {

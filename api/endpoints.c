@@ -49,11 +49,12 @@ static void answer_metrics(struct chain_request *c)
 
 static void answer_openid(struct chain_request *c)
 {
-    struct str text = arena_printf(c->req.arena,
-                                   "{\"issuer\":\"" TOKEN_ISSUER "\",\"jwks_uri\":\"https://%s/openid/v1/jwks\","
-                                   "\"response_types_supported\":[\"id_token\"],\"subject_types_supported\":[\"public\"],"
-                                   "\"id_token_signing_alg_values_supported\":[\"ES256\"]}",
-                                   c->req.server->address);
+    struct str text =
+        arena_printf(c->req.arena,
+                     "{\"issuer\":\"" TOKEN_ISSUER "\",\"jwks_uri\":\"https://%s/openid/v1/jwks\","
+                     "\"response_types_supported\":[\"id_token\"],\"subject_types_supported\":[\"public\"],"
+                     "\"id_token_signing_alg_values_supported\":[\"ES256\"]}",
+                     c->req.server->address);
     chain_answer_text(c, 200, "application/json", text);
 }
 

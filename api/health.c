@@ -37,7 +37,8 @@ static const struct check {
     {"etcd-readiness", PROBE_READYZ, check_store},
     {"informer-sync", PROBE_READYZ, check_objects},
     {"poststarthook/rbac/bootstrap-roles", PROBE_HEALTHZ | PROBE_LIVEZ | PROBE_READYZ, check_objects},
-    {"poststarthook/scheduling/bootstrap-system-priority-classes", PROBE_HEALTHZ | PROBE_LIVEZ | PROBE_READYZ, check_objects},
+    {"poststarthook/scheduling/bootstrap-system-priority-classes", PROBE_HEALTHZ | PROBE_LIVEZ | PROBE_READYZ,
+     check_objects},
     {"shutdown", PROBE_READYZ, check_shutdown},
 };
 

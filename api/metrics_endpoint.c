@@ -17,8 +17,10 @@ void metrics_register(void)
         return;
     in_flight = metric_register(METRIC_GAUGE, "apiserver_current_inflight_requests", "Requests that run now.",
                                 "request_kind", NULL);
-    resident = metric_register(METRIC_GAUGE, "process_resident_memory_bytes", "Resident memory size in bytes.", NULL, NULL);
-    cpu = metric_register(METRIC_COUNTER, "process_cpu_seconds_total", "User and system CPU time spent in seconds.", NULL, NULL);
+    resident =
+        metric_register(METRIC_GAUGE, "process_resident_memory_bytes", "Resident memory size in bytes.", NULL, NULL);
+    cpu = metric_register(METRIC_COUNTER, "process_cpu_seconds_total", "User and system CPU time spent in seconds.",
+                          NULL, NULL);
     open_files = metric_register(METRIC_GAUGE, "process_open_fds", "Number of open file descriptors.", NULL, NULL);
     started = metric_register(METRIC_GAUGE, "process_start_time_seconds", "Start of the process, Unix time in seconds.",
                               NULL, NULL);

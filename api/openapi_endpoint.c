@@ -101,7 +101,8 @@ static void answer_v3(struct chain_request *c, struct str path)
         return;
     }
     if (asked.len && !str_eqz(asked, hash)) {
-        const struct http_header to = {STR("location"), arena_printf(a, STR_FMT "?hash=%s", STR_ARG(c->raw_path), hash)};
+        const struct http_header to = {STR("location"),
+                                       arena_printf(a, STR_FMT "?hash=%s", STR_ARG(c->raw_path), hash)};
         chain_respond(c, 301, &to, 1, NULL, 0);
         return;
     }

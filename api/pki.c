@@ -133,8 +133,8 @@ static int pair_ensure(const char *dir, const char *name, const struct tls_cert_
         if (cert_serves(ret->cert_pem, signer ? signer->cert_pem : ret->cert_pem, req->dns_names, req->ip_addresses))
             return 0;
         if (!signer)
-            return err_set(err, ERR_CORRUPT, "%s/pki/%s.crt is no valid certificate authority, or it expires within a month",
-                           dir, name);
+            return err_set(err, ERR_CORRUPT,
+                           "%s/pki/%s.crt is no valid certificate authority, or it expires within a month", dir, name);
         tls_pair_finish(ret);
     }
     rc = tls_cert_create(req, signer, ret, err);
@@ -143,10 +143,11 @@ static int pair_ensure(const char *dir, const char *name, const struct tls_cert_
 
 static const struct tls_cert_request ca_request = {.common_name = "skiff-ca", .ca = true, .valid_days = CA_DAYS};
 static const char *const masters[] = {"system:masters", NULL};
-static const struct tls_cert_request admin_request = {.common_name = "kubernetes-admin", .organizations = masters,
-                                                      .client_auth = true, .valid_days = LEAF_DAYS};
+static const struct tls_cert_request admin_request = {
+    .common_name = "kubernetes-admin", .organizations = masters, .client_auth = true, .valid_days = LEAF_DAYS};
 static const struct tls_cert_request agent_client_request = {.common_name = "kube-apiserver-kubelet-client",
-                                                             .organizations = masters, .client_auth = true,
+                                                             .organizations = masters,
+                                                             .client_auth = true,
                                                              .valid_days = LEAF_DAYS};
 
 static int sa_key_ensure(const char *dir, char **ret, struct err *err)
@@ -168,8 +169,11 @@ int pki_load(const char *data_dir, const char *const *dns_names, const char *con
     snprintf(path, sizeof path, "%s/pki", data_dir);
     if (mkdir(path, 0700) < 0 && errno != EEXIST)
         return err_set_errno(err, ERR_IO, errno, "create %s", path);
-    struct tls_cert_request server = {.common_name = "kube-apiserver", .dns_names = dns_names,
-                                      .ip_addresses = ip_addresses, .server_auth = true, .valid_days = LEAF_DAYS};
+    struct tls_cert_request server = {.common_name = "kube-apiserver",
+                                      .dns_names = dns_names,
+                                      .ip_addresses = ip_addresses,
+                                      .server_auth = true,
+                                      .valid_days = LEAF_DAYS};
     int rc = pair_ensure(data_dir, "ca", &ca_request, NULL, &ret->ca, err);
     if (rc == 0)
         rc = pair_ensure(data_dir, "server", &server, &ret->ca, &ret->server, err);
@@ -201,17 +205,22 @@ int pki_issue_node(const char *data_dir, const char *node_name, const char *cons
     *ret = (struct pki_node){0};
     int rc = pair_read(data_dir, "ca", &ca, err);
     if (rc == 1)
-        return err_set(err, ERR_NOT_FOUND, "%s/pki holds no certificate authority: start the server there first", data_dir);
+        return err_set(err, ERR_NOT_FOUND, "%s/pki holds no certificate authority: start the server there first",
+                       data_dir);
     if (rc < 0)
         return rc;
     static const char *const nodes[] = {"system:nodes", NULL};
     char user[300];
     snprintf(user, sizeof user, "system:node:%s", node_name);
     const char *names[] = {node_name, "localhost", NULL};
-    struct tls_cert_request client = {.common_name = user, .organizations = nodes, .client_auth = true,
-                                      .valid_days = LEAF_DAYS};
-    struct tls_cert_request serving = {.common_name = user, .organizations = nodes, .dns_names = names,
-                                       .ip_addresses = addresses, .server_auth = true, .valid_days = LEAF_DAYS};
+    struct tls_cert_request client = {
+        .common_name = user, .organizations = nodes, .client_auth = true, .valid_days = LEAF_DAYS};
+    struct tls_cert_request serving = {.common_name = user,
+                                       .organizations = nodes,
+                                       .dns_names = names,
+                                       .ip_addresses = addresses,
+                                       .server_auth = true,
+                                       .valid_days = LEAF_DAYS};
     rc = tls_cert_create(&client, &ca, &ret->client, err);
     if (rc == 0)
         rc = tls_cert_create(&serving, &ca, &ret->serving, err);
@@ -264,7 +273,9 @@ static X509 *cert_from_request(X509_REQ *req, X509 *ca, EVP_PKEY *ca_key, bool s
               X509_set_pubkey(x, X509_REQ_get0_pubkey(req)) == 1 &&
               extension_add(x, ca, NID_key_usage, "critical,digitalSignature,keyEncipherment") &&
               extension_add(x, ca, NID_ext_key_usage,
-                            server_auth && client_auth ? "serverAuth,clientAuth" : server_auth ? "serverAuth" : "clientAuth") &&
+                            server_auth && client_auth ? "serverAuth,clientAuth"
+                            : server_auth              ? "serverAuth"
+                                                       : "clientAuth") &&
               extension_add(x, ca, NID_basic_constraints, "critical,CA:FALSE") &&
               extension_add(x, ca, NID_authority_key_identifier, "keyid") && san_copy(x, req) &&
               X509_sign(x, ca_key, EVP_sha256()) > 0;

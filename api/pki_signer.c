@@ -97,8 +97,10 @@ static void write_back(struct pki_signer *s, const char *subresource, const stru
 {
     struct client_call call = {.verb = VERB_UPDATE,
                                .resource = resource_find(STR("certificates.k8s.io"), STR("certificatesigningrequests")),
-                               .subresource = str_from(subresource), .name = value_path_str(csr, "metadata.name"),
-                               .body = csr, .grace_period_s = -1};
+                               .subresource = str_from(subresource),
+                               .name = value_path_str(csr, "metadata.name"),
+                               .body = csr,
+                               .grace_period_s = -1};
     client_send(s->client, &call, NULL, NULL);
 }
 
@@ -154,7 +156,8 @@ static void on_change(void *arg, const struct object *old, const struct object *
     struct str signer = value_path_str(csr, "spec.signerName");
     bool ours = str_eq(signer, client_kubelet) || str_eq(signer, serving_kubelet) || str_eq(signer, client_any);
     bool approved = has_condition(csr, "Approved");
-    bool over = has_condition(csr, "Denied") || has_condition(csr, "Failed") || value_path_str(csr, "status.certificate").len;
+    bool over =
+        has_condition(csr, "Denied") || has_condition(csr, "Failed") || value_path_str(csr, "status.certificate").len;
     const char *why = pki_signer_approves(csr);
     if (ours && !over && (approved || why)) {
         struct str request = base64_decode(a, value_path_str(csr, "spec.request"));
@@ -179,8 +182,10 @@ int pki_signer_start(struct api_server *server, struct loop *loop, struct pki_si
     struct pki_signer *s = calloc(1, sizeof *s);
     s->server = server;
     s->client = client_create_local(server, loop, "system:serviceaccount:kube-system:certificate-controller", groups);
-    struct informer_options opt = {.resource = resource_find(STR("certificates.k8s.io"), STR("certificatesigningrequests")),
-                                   .on_change = on_change, .arg = s};
+    struct informer_options opt = {.resource =
+                                       resource_find(STR("certificates.k8s.io"), STR("certificatesigningrequests")),
+                                   .on_change = on_change,
+                                   .arg = s};
     s->informer = client_informer(s->client, &opt);
     *ret = s;
     return 0;

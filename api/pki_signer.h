@@ -1,6 +1,6 @@
-/* pki signer: approves and signs the certificate requests of nodes: those of joining agents (bootstrap tokens) and of nodes
- * that renew, for the signers kubernetes.io/kube-apiserver-client-kubelet and kubernetes.io/kubelet-serving. Requests for the
- * signer kubernetes.io/kube-apiserver-client are signed once somebody has approved them.
+/* pki signer: approves and signs the certificate requests of nodes: those of joining agents (bootstrap tokens) and of
+ * nodes that renew, for the signers kubernetes.io/kube-apiserver-client-kubelet and kubernetes.io/kubelet-serving.
+ * Requests for the signer kubernetes.io/kube-apiserver-client are signed once somebody has approved them.
  */
 #ifndef SKIFF_API_PKI_SIGNER_H
 #define SKIFF_API_PKI_SIGNER_H

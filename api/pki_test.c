@@ -1,15 +1,15 @@
 #include "api/pki.h"
 
+#include <cmocka.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
-#include <stdarg.h>
 #include <setjmp.h>
+#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-#include <cmocka.h>
 
 static char dir[64];
 
@@ -88,7 +88,8 @@ static void test_csr(void **state)
     assert_int_equal(pki_sign_csr(&p.ca, STR("nonsense"), true, false, 3600, &pem, &err), ERR_BAD_REQUEST);
     EVP_PKEY *key = EVP_EC_gen("P-256");
     X509_REQ *req = X509_REQ_new();
-    X509_NAME_add_entry_by_txt(X509_REQ_get_subject_name(req), "CN", MBSTRING_ASC, (const unsigned char *)"system:node:a", -1, -1, 0);
+    X509_NAME_add_entry_by_txt(X509_REQ_get_subject_name(req), "CN", MBSTRING_ASC,
+                               (const unsigned char *)"system:node:a", -1, -1, 0);
     X509_REQ_set_pubkey(req, key);
     X509_REQ_sign(req, key, EVP_sha256());
     BIO *bio = BIO_new(BIO_s_mem());
@@ -109,6 +110,7 @@ static void test_csr(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_kept), cmocka_unit_test(test_node), cmocka_unit_test(test_csr)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_kept), cmocka_unit_test(test_node),
+                                       cmocka_unit_test(test_csr)};
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -10,13 +10,13 @@
 
 struct route {
     bool is_resource;
-    bool namespaced;     /* the path has /namespaces/NS/ in front */
-    struct str path;     /* decoded, as the client sent it */
+    bool namespaced; /* the path has /namespaces/NS/ in front */
+    struct str path; /* decoded, as the client sent it */
     struct str group, version, namespace_, resource, name, subresource;
-    struct str rest;     /* behind a proxy subresource, with its leading slash; STR_NULL when nothing follows */
-    struct str action;   /* what authorization calls it: "list", "get", … */
-    enum verb verb;      /* 0 = no verb goes with this method */
-    bool watch_path;     /* the old /watch/ prefix */
+    struct str rest;   /* behind a proxy subresource, with its leading slash; STR_NULL when nothing follows */
+    struct str action; /* what authorization calls it: "list", "get", … */
+    enum verb verb;    /* 0 = no verb goes with this method */
+    bool watch_path;   /* the old /watch/ prefix */
 };
 
 /* Strings live in the arena. false: the path cannot be read (bad percent-encoding). */

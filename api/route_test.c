@@ -1,9 +1,9 @@
 #include "api/route.h"
 
-#include <stdarg.h>
-#include <setjmp.h>
-#include <stdint.h>
 #include <cmocka.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
 
 struct row {
     const char *method, *path, *query;
@@ -27,17 +27,21 @@ static const struct row rows[] = {
     {"GET", "/api/v1/namespaces/a/pods", "", true, "list", "", "v1", "a", "pods", "", "", ""},
     {"DELETE", "/api/v1/namespaces/a/pods", "", true, "deletecollection", "", "v1", "a", "pods", "", "", ""},
     {"DELETE", "/api/v1/namespaces/a/pods/b", "", true, "delete", "", "v1", "a", "pods", "b", "", ""},
-    {"POST", "/apis/apps/v1/namespaces/a/deployments", "", true, "create", "apps", "v1", "a", "deployments", "", "", ""},
-    {"PATCH", "/apis/apps/v1/namespaces/a/deployments/b/scale", "", true, "patch", "apps", "v1", "a", "deployments", "b", "scale", ""},
-    {"GET", "/api/v1/nodes/n/proxy/stats/summary", "", true, "get", "", "v1", "", "nodes", "n", "proxy", "/stats/summary"},
+    {"POST", "/apis/apps/v1/namespaces/a/deployments", "", true, "create", "apps", "v1", "a", "deployments", "", "",
+     ""},
+    {"PATCH", "/apis/apps/v1/namespaces/a/deployments/b/scale", "", true, "patch", "apps", "v1", "a", "deployments",
+     "b", "scale", ""},
+    {"GET", "/api/v1/nodes/n/proxy/stats/summary", "", true, "get", "", "v1", "", "nodes", "n", "proxy",
+     "/stats/summary"},
     {"OPTIONS", "/api/v1/pods", "", true, "options", "", "v1", "", "pods", "", "", ""},
-    {"GET", "/api/v1/secrets", "fieldSelector=metadata.name%3Dx&watch=true", true, "watch", "", "v1", "", "secrets", "x", "", ""},
+    {"GET", "/api/v1/secrets", "fieldSelector=metadata.name%3Dx&watch=true", true, "watch", "", "v1", "", "secrets",
+     "x", "", ""},
     {"GET", "/api/v1/namespaces/a/pods/b%2Dc", "", true, "get", "", "v1", "a", "pods", "b-c", "", ""},
 };
 
-#define CHECK(row, field, want) \
+#define CHECK(row, field, want)    \
     if (!str_eqz((field), (want))) \
-        fail_msg("%s %s: " #field " is '" STR_FMT "', want '%s'", (row)->method, (row)->path, STR_ARG(field), want)
+    fail_msg("%s %s: " #field " is '" STR_FMT "', want '%s'", (row)->method, (row)->path, STR_ARG(field), want)
 
 static void test_rows(void **state)
 {

@@ -98,12 +98,18 @@ static int start_identities(struct api_server *s, struct err *err)
     s->agent_client_cert_pem = s->pki->agent_client.cert_pem;
     s->agent_client_key_pem = s->pki->agent_client.key_pem;
     rc = token_signer_create(s->pki->sa_key_pem, &s->signer, err);
-    struct tls_options tls = {.cert_pem = s->pki->server.cert_pem, .key_pem = s->pki->server.key_pem, .ca_pem = s->ca_pem,
-                              .server = true, .alpn_h2 = true, .alpn_http1 = true};
+    struct tls_options tls = {.cert_pem = s->pki->server.cert_pem,
+                              .key_pem = s->pki->server.key_pem,
+                              .ca_pem = s->ca_pem,
+                              .server = true,
+                              .alpn_h2 = true,
+                              .alpn_http1 = true};
     if (rc == 0)
         rc = tls_context_create(&tls, &s->tls, err);
-    struct tls_options agents = {.cert_pem = s->agent_client_cert_pem, .key_pem = s->agent_client_key_pem,
-                                 .ca_pem = s->ca_pem, .alpn_http1 = true};
+    struct tls_options agents = {.cert_pem = s->agent_client_cert_pem,
+                                 .key_pem = s->agent_client_key_pem,
+                                 .ca_pem = s->ca_pem,
+                                 .alpn_http1 = true};
     return rc < 0 ? rc : tls_context_create(&agents, &s->agent_tls, err);
 }
 
@@ -120,8 +126,13 @@ static int start_loops(struct api_server *s)
 
 static int start_http(struct api_server *s, struct err *err)
 {
-    struct http_server_options opt = {.listen = s->options.listen, .tls = s->tls, .loops = s->loops, .n_loops = s->n_loops,
-                                      .max_body = API_MAX_BODY, .handler = chain_handle, .arg = s};
+    struct http_server_options opt = {.listen = s->options.listen,
+                                      .tls = s->tls,
+                                      .loops = s->loops,
+                                      .n_loops = s->n_loops,
+                                      .max_body = API_MAX_BODY,
+                                      .handler = chain_handle,
+                                      .arg = s};
     int rc = http_server_create(&opt, &s->http, err);
     if (rc < 0)
         return rc;
@@ -143,13 +154,16 @@ static int start_snapshots(struct api_server *s, struct err *err)
 {
     char path[4096];
     snprintf(path, sizeof path, "%s/snapshots", s->options.data_dir);
-    struct snapshot_schedule_options opt = {.kv = s->kv, .crypt = s->crypt, .every_ms = s->options.snapshot_every_ms,
+    struct snapshot_schedule_options opt = {.kv = s->kv,
+                                            .crypt = s->crypt,
+                                            .every_ms = s->options.snapshot_every_ms,
                                             .keep = s->options.snapshot_keep,
                                             .dir = s->options.snapshot_dir ? s->options.snapshot_dir : path};
     return snapshot_schedule_start(&opt, &s->snapshots, err);
 }
 
-/* Clear text on this machine's own addresses, else TLS with administrators' certificates: every key can be read there. */
+/* Clear text on this machine's own addresses, else TLS with administrators' certificates: every key can be read there.
+ */
 static int start_serve_etcd(struct api_server *s, struct err *err)
 {
     const char *listen = s->options.serve_etcd;
@@ -165,14 +179,22 @@ static int start_serve_etcd(struct api_server *s, struct err *err)
         secure = true;
     }
     struct tls_context *tls = NULL;
-    struct tls_options tls_opt = {.cert_pem = s->pki->server.cert_pem, .key_pem = s->pki->server.key_pem,
-                                  .ca_pem = s->ca_pem, .server = true, .require_peer = true, .alpn_h2 = true,
+    struct tls_options tls_opt = {.cert_pem = s->pki->server.cert_pem,
+                                  .key_pem = s->pki->server.key_pem,
+                                  .ca_pem = s->ca_pem,
+                                  .server = true,
+                                  .require_peer = true,
+                                  .alpn_h2 = true,
                                   .alpn_http1 = true};
     if (secure && tls_context_create(&tls_opt, &tls, err) < 0)
         return err->code;
     snprintf(path, sizeof path, "%s/store", s->options.data_dir);
-    struct serve_etcd_options opt = {.kv = s->kv, .listen = listen, .tls = tls, .organization = "system:masters",
-                                     .store_dir = path, .guard_registry = true};
+    struct serve_etcd_options opt = {.kv = s->kv,
+                                     .listen = listen,
+                                     .tls = tls,
+                                     .organization = "system:masters",
+                                     .store_dir = path,
+                                     .guard_registry = true};
     return serve_etcd_start(&opt, &s->serve_etcd, err);
 }
 

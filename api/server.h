@@ -1,7 +1,7 @@
 /* server: the API server as a whole: what it is made of and how it starts and stops.
  *
- * api_server_start brings up: identities (certificates, token key, admin kubeconfig) in the data directory, the objects of
- * a fresh cluster, the network loops and the HTTPS port. Controllers and scheduler run on a loop of their own with
+ * api_server_start brings up: identities (certificates, token key, admin kubeconfig) in the data directory, the objects
+ * of a fresh cluster, the network loops and the HTTPS port. Controllers and scheduler run on a loop of their own with
  * in-process clients (api/client/client.h).
  */
 #ifndef SKIFF_API_SERVER_H
@@ -58,14 +58,14 @@ struct api_server {
     struct authenticator *authn;
     struct token_signer *signer;
     struct admission *admission;
-    char *ca_pem;           /* the cluster's CA certificate, also for kube-root-ca.crt */
+    char *ca_pem;                                       /* the cluster's CA certificate, also for kube-root-ca.crt */
     char *agent_client_cert_pem, *agent_client_key_pem; /* how the server proves itself to agents (exec, logs) */
-    struct tls_context *tls;       /* of the HTTPS port */
+    struct tls_context *tls;                            /* of the HTTPS port */
     struct tls_context *agent_tls; /* of connections to agents: that identity, and the cluster's CA */
-    struct pki *pki;        /* api/pki.h; its CA signs certificate requests */
-    char address[64];       /* host:port that clients in and out of the cluster can use */
+    struct pki *pki;               /* api/pki.h; its CA signs certificate requests */
+    char address[64];              /* host:port that clients in and out of the cluster can use */
     int port;
-    bool bootstrapped;      /* the objects of a fresh cluster are there */
+    bool bootstrapped;               /* the objects of a fresh cluster are there */
     struct bootstrap_keeper *keeper; /* puts back what speaks of this server */
     _Atomic bool stopping;
 };

@@ -16,7 +16,8 @@ int server_names_read(struct server_names *n, const char *listen, const char *se
                       struct err *err);
 void server_names_finish(struct server_names *n);
 
-/* "host:port" for the kubernetes endpoints: the advertised address, else the one listened on, else the machine's first. */
+/* "host:port" for the kubernetes endpoints: the advertised address, else the one listened on, else the machine's first.
+ */
 void server_address(const char *listen, const char *advertise, int port, char *ret, size_t cap);
 /* "https://host:port" for clients on this machine. */
 void server_local_url(const char *listen, int port, char *ret, size_t cap);

@@ -25,8 +25,8 @@ size_t arena_used(const struct arena *a);
 /* Run fn(arg) when the arena is reset or destroyed, last registered first: releases what the arena refers to. */
 void arena_defer(struct arena *a, void (*fn)(void *arg), void *arg);
 
-void *arena_alloc(struct arena *a, size_t size);                     /* 16-byte aligned, uninitialized */
-void *arena_zalloc(struct arena *a, size_t size);                    /* zeroed */
+void *arena_alloc(struct arena *a, size_t size);                              /* 16-byte aligned, uninitialized */
+void *arena_zalloc(struct arena *a, size_t size);                             /* zeroed */
 void *arena_grow(struct arena *a, void *p, size_t old_size, size_t new_size); /* extends in place when it is last */
 void *arena_memdup(struct arena *a, const void *p, size_t len);
 char *arena_strdup(struct arena *a, const char *s);
@@ -38,14 +38,14 @@ struct str arena_vprintf(struct arena *a, const char *fmt, va_list ap);
 #define ARENA_ARRAY(a, T, n) ((T *)arena_zalloc((a), sizeof(T) * (n)))
 
 /* Append to an array in an arena: `items` is the pointer, `len` and `cap` its size_t counters. */
-#define ARENA_PUSH(a, items, len, cap, ...)                                                                            \
-    do {                                                                                                               \
-        if ((len) == (cap)) {                                                                                          \
-            size_t arena_new_cap_ = (cap) ? (cap) * 2 : 8;                                                             \
-            (items) = arena_grow((a), (items), (cap) * sizeof *(items), arena_new_cap_ * sizeof *(items));             \
-            (cap) = arena_new_cap_;                                                                                    \
-        }                                                                                                              \
-        (items)[(len)++] = __VA_ARGS__;                                                                                \
+#define ARENA_PUSH(a, items, len, cap, ...)                                                                \
+    do {                                                                                                   \
+        if ((len) == (cap)) {                                                                              \
+            size_t arena_new_cap_ = (cap) ? (cap)*2 : 8;                                                   \
+            (items) = arena_grow((a), (items), (cap) * sizeof *(items), arena_new_cap_ * sizeof *(items)); \
+            (cap) = arena_new_cap_;                                                                        \
+        }                                                                                                  \
+        (items)[(len)++] = __VA_ARGS__;                                                                    \
     } while (0)
 
 #endif

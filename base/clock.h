@@ -4,9 +4,9 @@
 
 #include <stdint.h>
 
-int64_t clock_mono_ms(void);  /* for time-outs and rates */
+int64_t clock_mono_ms(void); /* for time-outs and rates */
 int64_t clock_mono_us(void);
-int64_t clock_wall_ms(void);  /* Unix time, for stamps that people and objects see */
+int64_t clock_wall_ms(void); /* Unix time, for stamps that people and objects see */
 int64_t clock_wall_us(void);
 
 /* From here on both clocks stand at what the test says (milliseconds); clock_real() goes back. */

@@ -1,9 +1,9 @@
 /* The containers: arena, str, buf, vec, map, ref, err, metric. */
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
 
 #include "base/arena.h"
 #include "base/err.h"
@@ -209,8 +209,8 @@ static void test_metric(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_arena), cmocka_unit_test(test_str_numbers), cmocka_unit_test(test_str),
-        cmocka_unit_test(test_map),   cmocka_unit_test(test_ref),         cmocka_unit_test(test_err),
+        cmocka_unit_test(test_arena),  cmocka_unit_test(test_str_numbers), cmocka_unit_test(test_str),
+        cmocka_unit_test(test_map),    cmocka_unit_test(test_ref),         cmocka_unit_test(test_err),
         cmocka_unit_test(test_metric),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,10 +17,10 @@ void loop_destroy(struct loop *l); /* after it stopped; NULL is fine */
 uv_loop_t *loop_uv(struct loop *l);
 struct loop *loop_current(void); /* the loop running on this thread, or NULL */
 
-void loop_run(struct loop *l); /* on the calling thread until loop_stop */
+void loop_run(struct loop *l);   /* on the calling thread until loop_stop */
 void loop_start(struct loop *l); /* loop_run on a thread of its own */
-void loop_stop(struct loop *l); /* any thread; ends after the posts already queued */
-void loop_join(struct loop *l); /* waits for loop_start's thread */
+void loop_stop(struct loop *l);  /* any thread; ends after the posts already queued */
+void loop_join(struct loop *l);  /* waits for loop_start's thread */
 
 void loop_post(struct loop *l, void (*fn)(void *arg), void *arg); /* any thread */
 
@@ -28,7 +28,7 @@ void loop_post(struct loop *l, void (*fn)(void *arg), void *arg); /* any thread 
  * Firing order is by due time. Owned by the loop's thread. Backed by one heap per loop, not one uv handle each. */
 struct timer {
     struct loop *loop;
-    int64_t due_ms; /* monotonic; meaningful while armed */
+    int64_t due_ms;   /* monotonic; meaningful while armed */
     uint32_t heap_at; /* 0 = not armed */
     void (*fn)(void *arg);
     void *arg;

@@ -12,10 +12,10 @@ struct map {
     size_t n_buckets, len;
 };
 
-void map_finish(struct map *m);                              /* frees the table and its keys, not the values */
-void *map_get(const struct map *m, struct str key);          /* NULL when absent */
-void *map_put(struct map *m, struct str key, void *value);   /* returns the value replaced, or NULL */
-void *map_remove(struct map *m, struct str key);             /* returns the value, or NULL */
+void map_finish(struct map *m);                            /* frees the table and its keys, not the values */
+void *map_get(const struct map *m, struct str key);        /* NULL when absent */
+void *map_put(struct map *m, struct str key, void *value); /* returns the value replaced, or NULL */
+void *map_remove(struct map *m, struct str key);           /* returns the value, or NULL */
 
 struct map_iter {
     const struct map *map;

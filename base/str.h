@@ -34,7 +34,7 @@ static inline bool str_eqz(struct str a, const char *z)
 {
     return str_eq(a, str_from(z));
 }
-int str_cmp(struct str a, struct str b); /* bytewise, as memcmp and then by length */
+int str_cmp(struct str a, struct str b);        /* bytewise, as memcmp and then by length */
 bool str_eq_nocase(struct str a, struct str b); /* ASCII */
 bool str_starts(struct str s, struct str prefix);
 bool str_ends(struct str s, struct str suffix);

@@ -76,8 +76,8 @@ int cluster_save(const struct cluster *c, struct err *err)
     FILE *f = fopen(part, "we");
     if (!f)
         return err_set_errno(err, ERR_IO, errno, "write %s", part);
-    fprintf(f, "data_dir %s\nown_data_dir %d\nsimulated %d\nsubnet %d\nnodes %d\nport %d\n", c->data_dir, c->own_data_dir,
-            c->simulated, c->subnet, c->n_nodes, c->port);
+    fprintf(f, "data_dir %s\nown_data_dir %d\nsimulated %d\nsubnet %d\nnodes %d\nport %d\n", c->data_dir,
+            c->own_data_dir, c->simulated, c->subnet, c->n_nodes, c->port);
     if (fclose(f) != 0 || rename(part, path) != 0)
         return err_set_errno(err, ERR_IO, errno, "write %s", path);
     return 0;
@@ -132,8 +132,9 @@ static unsigned long long start_time(pid_t pid)
     char *at = strrchr(text, ')'); /* the name may hold anything, brackets included */
     unsigned long long ticks = 0;
     char state = 0;
-    if (!at || sscanf(at + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu", &state,
-                      &ticks) != 2 ||
+    if (!at ||
+        sscanf(at + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu", &state,
+               &ticks) != 2 ||
         state == 'Z')
         return 0;
     return ticks;

@@ -26,9 +26,9 @@ struct cluster {
     char run_dir[128];
     bool own_data_dir; /* made by `skiff up` at its default place: removed by `skiff down` */
     bool simulated;
-    int subnet;        /* 10.89.<subnet>.0/24 joins the nodes; the host is .1, node i (from 1) is .<10 + i> */
+    int subnet; /* 10.89.<subnet>.0/24 joins the nodes; the host is .1, node i (from 1) is .<10 + i> */
     int n_nodes;
-    int port;          /* of the server */
+    int port; /* of the server */
 };
 
 /* Check the name and fill in the paths; data_dir NULL = the default place. */

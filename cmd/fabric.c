@@ -71,8 +71,8 @@ int fabric_create(struct cluster *c, struct err *err)
         cluster_host_address(c, address);
         if ((rc = rtnl_bridge_add(inside, BRIDGE, err)) >= 0 && (rc = rtnl_link_up(inside, BRIDGE, err)) == 0 &&
             (rc = rtnl_veth_add(host, name, "host", fd, 0, err)) == 0 &&
-            (rc = rtnl_link_master(inside, "host", BRIDGE, err)) == 0 && (rc = rtnl_link_up(inside, "host", err)) == 0 &&
-            (rc = rtnl_addr_add(host, name, address, 24, err)) == 0)
+            (rc = rtnl_link_master(inside, "host", BRIDGE, err)) == 0 &&
+            (rc = rtnl_link_up(inside, "host", err)) == 0 && (rc = rtnl_addr_add(host, name, address, 24, err)) == 0)
             rc = rtnl_link_up(host, name, err);
     }
     rtnl_close(inside);

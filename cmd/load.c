@@ -33,7 +33,8 @@ static int load_everywhere(const struct cluster *c, const char *file)
     }
     for (int i = 1; i <= c->n_nodes; i++) {
         int status = 0;
-        if (children[i] > 0 && (waitpid(children[i], &status, 0) != children[i] || !WIFEXITED(status) || WEXITSTATUS(status)))
+        if (children[i] > 0 &&
+            (waitpid(children[i], &status, 0) != children[i] || !WIFEXITED(status) || WEXITSTATUS(status)))
             failed++;
     }
     return failed;
@@ -57,7 +58,8 @@ static int run(int argc, char **argv)
     }
     int rc = cluster_load(&cluster, name, &err);
     if (rc != 0)
-        return command_fail(&command_load, "%s", rc < 0 ? err.message : "no such cluster on this machine: start it with `skiff up`");
+        return command_fail(&command_load, "%s",
+                            rc < 0 ? err.message : "no such cluster on this machine: start it with `skiff up`");
     if (cluster.simulated)
         return command_fail(&command_load, "cluster %s is simulated: its nodes hold no images", name);
     for (int i = 1; i <= n_files; i++) {

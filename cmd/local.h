@@ -28,8 +28,8 @@ int local_run_in_node(pid_t node, char *const argv[]);
 /* Signal, wait up to wait_ms, then SIGKILL and wait for the end. */
 void local_stop(pid_t pid, int signo, int wait_ms);
 
-/* Everything a cluster consists of, whatever state it is in: processes, namespaces, cgroups, links, directories. Answers
- * how many things could not be removed (each is logged). */
+/* Everything a cluster consists of, whatever state it is in: processes, namespaces, cgroups, links, directories.
+ * Answers how many things could not be removed (each is logged). */
 int local_tear_down(const struct cluster *c);
 
 #endif

@@ -1,4 +1,5 @@
-/* skiff: one binary, a subcommand each. Under the name of a CNI plugin it is that plugin, before anything else starts. */
+/* skiff: one binary, a subcommand each. Under the name of a CNI plugin it is that plugin, before anything else starts.
+ */
 #include "cmd/options.h"
 #include "node/network/cni.h"
 
@@ -11,7 +12,7 @@ extern const struct command command_up __attribute__((weak)), command_down __att
     command_snapshot __attribute__((weak)), command_node_init __attribute__((weak));
 
 static const struct command *const all[] = {
-    &command_up,   &command_down,     &command_server, &command_agent,   &command_load,
+    &command_up,    &command_down,     &command_server,  &command_agent,     &command_load,
     &command_token, &command_snapshot, &command_version, &command_node_init,
 };
 #define N_COMMANDS (sizeof all / sizeof *all)

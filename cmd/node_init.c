@@ -104,7 +104,8 @@ static int containerd_config(const struct node *n, struct err *err)
 
 static int prepare(struct node *n, struct err *err)
 {
-    static const char *const dirs[] = {"log", "log/pods", "log/containers", "containerd", "opt", "kubelet", "cni/bin", "cni/net.d"};
+    static const char *const dirs[] = {"log", "log/pods", "log/containers", "containerd",
+                                       "opt", "kubelet",  "cni/bin",        "cni/net.d"};
     char path[700];
     int rc;
     for (size_t i = 0; i < sizeof dirs / sizeof *dirs; i++) {
@@ -192,14 +193,16 @@ static void reap(struct child **children, size_t n, const struct node *node, str
             children[i]->pid = 0;
             children[i]->again_ms = clock_mono_ms() + (young ? 1000 : 20);
             log_warn(AREA, "%s ended (%s %d), starting it again", children[i]->name,
-                     WIFSIGNALED(status) ? "signal" : "status", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+                     WIFSIGNALED(status) ? "signal" : "status",
+                     WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
         }
     }
 }
 
 static void fill_argv(struct node *n, struct child *containerd, struct child *importer, struct child *agent)
 {
-    static char config[700], archive[256], kubeconfig[700], root[700], endpoint[300], program[512], cni[700], cgroup[128];
+    static char config[700], archive[256], kubeconfig[700], root[700], endpoint[300], program[512], cni[700],
+        cgroup[128];
     snprintf(config, sizeof config, "%s/containerd.toml", n->dir);
     snprintf(archive, sizeof archive, "%s/pause.tar", n->cluster.run_dir);
     snprintf(kubeconfig, sizeof kubeconfig, "%s/kubeconfig", n->dir);
@@ -284,4 +287,5 @@ static int run(int argc, char **argv)
     return 0;
 }
 
-const struct command command_node_init = {"node-init", "--cluster NAME --node N", "process 1 of a node (internal)", run};
+const struct command command_node_init = {"node-init", "--cluster NAME --node N", "process 1 of a node (internal)",
+                                          run};

@@ -97,7 +97,8 @@ static int read_int(const struct command *c, const struct option_spec *s, const 
     bool bounded = s->max > 0;
     if (errno || end == text || *end || (bounded && (n < s->min || n > s->max))) {
         if (bounded)
-            return refuse(c, "--%s %s: give a number from %lld to %lld", s->name, text, (long long)s->min, (long long)s->max);
+            return refuse(c, "--%s %s: give a number from %lld to %lld", s->name, text, (long long)s->min,
+                          (long long)s->max);
         return refuse(c, "--%s %s: give a whole number", s->name, text);
     }
     *(int64_t *)s->value = n;

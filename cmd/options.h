@@ -19,7 +19,7 @@ enum option_kind {
 };
 
 struct option_spec {
-    const char *name;    /* without the dashes */
+    const char *name; /* without the dashes */
     enum option_kind kind;
     void *value;
     const char *argument; /* "DIR"; NULL for booleans */
@@ -30,9 +30,9 @@ struct option_spec {
 };
 
 struct command {
-    const char *name;      /* "server" */
-    const char *synopsis;  /* what follows on the usage line */
-    const char *summary;   /* one line for the list of commands */
+    const char *name;                  /* "server" */
+    const char *synopsis;              /* what follows on the usage line */
+    const char *summary;               /* one line for the list of commands */
     int (*run)(int argc, char **argv); /* argv[0] is the subcommand; answers the exit code */
 };
 

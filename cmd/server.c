@@ -1,6 +1,6 @@
 /* skiff server: the control plane: API server, controllers and scheduler in one process. */
-#include "api/bootstrap.h"
 #include "api/server.h"
+#include "api/bootstrap.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "cmd/options.h"
@@ -62,7 +62,8 @@ static bool values_fit(const struct api_server_options *opt)
     else if (!is_listen(opt->listen))
         command_fail(&command_server, "--listen %s: use ADDRESS:PORT, for example 127.0.0.1:6443", opt->listen);
     else if (!is_range(opt->service_cidr))
-        command_fail(&command_server, "--service-cidr %s: use a range of addresses such as 10.96.0.0/16", opt->service_cidr);
+        command_fail(&command_server, "--service-cidr %s: use a range of addresses such as 10.96.0.0/16",
+                     opt->service_cidr);
     else if (!is_range(opt->pod_cidr))
         command_fail(&command_server, "--pod-cidr %s: use a range of addresses such as 10.244.0.0/16", opt->pod_cidr);
     else
@@ -138,44 +139,99 @@ static int serve(const struct api_server_options *opt, const char *disabled, int
 
 static int run(int argc, char **argv)
 {
-    struct api_server_options opt = {.listen = "127.0.0.1:6443", .store = "rocksdb", .service_cidr = "10.96.0.0/16",
-                                     .pod_cidr = "10.244.0.0/16", .snapshot_keep = 10};
+    struct api_server_options opt = {.listen = "127.0.0.1:6443",
+                                     .store = "rocksdb",
+                                     .service_cidr = "10.96.0.0/16",
+                                     .pod_cidr = "10.244.0.0/16",
+                                     .snapshot_keep = 10};
     const char *disabled = NULL;
     int64_t began_ms = clock_mono_ms();
     bool verbose = false;
     int n, exit_code;
     const struct option_spec specs[] = {
-        {.name = "data-dir", .kind = OPTION_STRING, .value = &opt.data_dir, .argument = "DIR", .required = true,
+        {.name = "data-dir",
+         .kind = OPTION_STRING,
+         .value = &opt.data_dir,
+         .argument = "DIR",
+         .required = true,
          .help = "store, identities and admin.kubeconfig are kept here"},
-        {.name = "listen", .kind = OPTION_STRING, .value = &opt.listen, .argument = "ADDR:PORT",
+        {.name = "listen",
+         .kind = OPTION_STRING,
+         .value = &opt.listen,
+         .argument = "ADDR:PORT",
          .help = "where to serve HTTPS; port 0 chooses one (127.0.0.1:6443)"},
-        {.name = "store", .kind = OPTION_STRING, .value = &opt.store, .argument = "rocksdb|memory|etcd=URL,…",
+        {.name = "store",
+         .kind = OPTION_STRING,
+         .value = &opt.store,
+         .argument = "rocksdb|memory|etcd=URL,…",
          .help = "the storage engine (rocksdb), or an etcd cluster"},
-        {.name = "kubeconfig", .kind = OPTION_STRING, .value = &opt.kubeconfig, .argument = "FILE",
+        {.name = "kubeconfig",
+         .kind = OPTION_STRING,
+         .value = &opt.kubeconfig,
+         .argument = "FILE",
          .help = "where to write the administrator's (DIR/admin.kubeconfig)"},
-        {.name = "disable", .kind = OPTION_CHOICES, .value = &disabled, .argument = "controllers,scheduler",
-         .choices = "controllers,scheduler", .help = "parts to leave out"},
-        {.name = "token-auth-file", .kind = OPTION_STRING, .value = &opt.token_auth_file, .argument = "FILE",
+        {.name = "disable",
+         .kind = OPTION_CHOICES,
+         .value = &disabled,
+         .argument = "controllers,scheduler",
+         .choices = "controllers,scheduler",
+         .help = "parts to leave out"},
+        {.name = "token-auth-file",
+         .kind = OPTION_STRING,
+         .value = &opt.token_auth_file,
+         .argument = "FILE",
          .help = "static tokens: token,user,uid,\"group1,group2\" a line"},
-        {.name = "service-cidr", .kind = OPTION_STRING, .value = &opt.service_cidr, .argument = "CIDR",
+        {.name = "service-cidr",
+         .kind = OPTION_STRING,
+         .value = &opt.service_cidr,
+         .argument = "CIDR",
          .help = "addresses of Services (10.96.0.0/16)"},
-        {.name = "pod-cidr", .kind = OPTION_STRING, .value = &opt.pod_cidr, .argument = "CIDR",
+        {.name = "pod-cidr",
+         .kind = OPTION_STRING,
+         .value = &opt.pod_cidr,
+         .argument = "CIDR",
          .help = "addresses of pods, a /24 for each node (10.244.0.0/16)"},
-        {.name = "tls-san", .kind = OPTION_STRING, .value = &opt.tls_san, .argument = "NAMES",
+        {.name = "tls-san",
+         .kind = OPTION_STRING,
+         .value = &opt.tls_san,
+         .argument = "NAMES",
          .help = "more names and addresses for the certificate, by commas"},
-        {.name = "advertise-address", .kind = OPTION_STRING, .value = &opt.advertise_address, .argument = "ADDR",
+        {.name = "advertise-address",
+         .kind = OPTION_STRING,
+         .value = &opt.advertise_address,
+         .argument = "ADDR",
          .help = "where pods and nodes reach this server"},
-        {.name = "disable-admission", .kind = OPTION_STRING, .value = &opt.disable_admission, .argument = "PLUGINS",
+        {.name = "disable-admission",
+         .kind = OPTION_STRING,
+         .value = &opt.disable_admission,
+         .argument = "PLUGINS",
          .help = "admission plugins to leave out, by commas"},
-        {.name = "encryption-provider-config", .kind = OPTION_STRING, .value = &opt.encryption_config, .argument = "FILE",
+        {.name = "encryption-provider-config",
+         .kind = OPTION_STRING,
+         .value = &opt.encryption_config,
+         .argument = "FILE",
          .help = "an EncryptionConfiguration, in place of DIR/pki/encryption.yaml"},
-        {.name = "snapshot-every", .kind = OPTION_DURATION_MS, .value = &opt.snapshot_every_ms, .argument = "DURATION",
+        {.name = "snapshot-every",
+         .kind = OPTION_DURATION_MS,
+         .value = &opt.snapshot_every_ms,
+         .argument = "DURATION",
          .help = "take a snapshot so often (never)"},
-        {.name = "snapshot-keep", .kind = OPTION_INT, .value = &opt.snapshot_keep, .argument = "N", .min = 0, .max = 100000,
+        {.name = "snapshot-keep",
+         .kind = OPTION_INT,
+         .value = &opt.snapshot_keep,
+         .argument = "N",
+         .min = 0,
+         .max = 100000,
          .help = "how many of these to keep, 0 for all (10)"},
-        {.name = "snapshot-dir", .kind = OPTION_STRING, .value = &opt.snapshot_dir, .argument = "DIR",
+        {.name = "snapshot-dir",
+         .kind = OPTION_STRING,
+         .value = &opt.snapshot_dir,
+         .argument = "DIR",
          .help = "where to put them (DIR/snapshots)"},
-        {.name = "serve-etcd", .kind = OPTION_STRING, .value = &opt.serve_etcd, .argument = "[https://]ADDR:PORT",
+        {.name = "serve-etcd",
+         .kind = OPTION_STRING,
+         .value = &opt.serve_etcd,
+         .argument = "[https://]ADDR:PORT",
          .help = "serve etcd's v3 API there, too; in clear text on loopback (nowhere)"},
         {.name = "verbose", .kind = OPTION_BOOL, .value = &verbose, .help = "log more"},
         {0},

@@ -30,7 +30,7 @@ struct up {
     const char *listen, *kubeconfig;
     char address[64]; /* where the server listens for people */
     int64_t n_nodes, wait_ms, began_us;
-    bool fresh;       /* the cluster was not there before */
+    bool fresh; /* the cluster was not there before */
     pid_t server;
 };
 
@@ -63,7 +63,8 @@ static int check_machine(const struct up *u, struct err *err)
     for (size_t i = 0; i < sizeof needed / sizeof *needed; i++) {
         if (!on_path(needed[i]))
             return err_set(err, ERR_UNAVAILABLE,
-                           "%s is not installed: run `apt-get install containerd runc` (or ci/deps) and try again", needed[i]);
+                           "%s is not installed: run `apt-get install containerd runc` (or ci/deps) and try again",
+                           needed[i]);
     }
     return 0;
 }
@@ -99,14 +100,16 @@ static int choose_address(struct up *u, struct err *err)
 {
     const char *colon = u->listen ? strrchr(u->listen, ':') : NULL;
     int port = colon ? atoi(colon + 1) : u->cluster.port;
-    snprintf(u->address, sizeof u->address, "%.*s", u->listen ? (int)(colon ? colon - u->listen : (long)strlen(u->listen)) : 9,
+    snprintf(u->address, sizeof u->address, "%.*s",
+             u->listen ? (int)(colon ? colon - u->listen : (long)strlen(u->listen)) : 9,
              u->listen ? u->listen : "127.0.0.1");
     struct in_addr parsed;
     if (inet_pton(AF_INET, u->address, &parsed) != 1 || port < 0 || port > 65535 || (colon && port == 0))
-        return err_set(err, ERR_BAD_REQUEST, "--listen %s: use ADDRESS or ADDRESS:PORT, for example 127.0.0.1:6443", u->listen);
+        return err_set(err, ERR_BAD_REQUEST, "--listen %s: use ADDRESS or ADDRESS:PORT, for example 127.0.0.1:6443",
+                       u->listen);
     if (colon && !port_is_free(u->address, port))
-        return err_set(err, ERR_BUSY, "port %d on %s is in use by another process: stop it or give another --listen", port,
-                       u->address);
+        return err_set(err, ERR_BUSY, "port %d on %s is in use by another process: stop it or give another --listen",
+                       port, u->address);
     if (!port)
         port = port_is_free(u->address, DEFAULT_PORT) ? DEFAULT_PORT : any_free_port();
     u->cluster.port = port;
@@ -143,9 +146,19 @@ static int start_server(struct up *u, struct err *err)
         snprintf(listen, sizeof listen, "%s:%d,%s:%d", u->address, u->cluster.port, host, u->cluster.port);
     cluster_path(&u->cluster, "server.log", log);
     unlink(log);
-    char *argv[] = {program, "server", "--data-dir", data, "--listen", listen, "--tls-san", u->cluster.simulated ? "localhost" : host,
-                    "--store", u->cluster.simulated ? "memory" : "rocksdb",
-                    u->cluster.simulated ? NULL : "--advertise-address", host, NULL};
+    char *argv[] = {program,
+                    "server",
+                    "--data-dir",
+                    data,
+                    "--listen",
+                    listen,
+                    "--tls-san",
+                    u->cluster.simulated ? "localhost" : host,
+                    "--store",
+                    u->cluster.simulated ? "memory" : "rocksdb",
+                    u->cluster.simulated ? NULL : "--advertise-address",
+                    host,
+                    NULL};
     if (pipe2(ready, O_CLOEXEC) != 0)
         return err_set_errno(err, ERR_IO, errno, "make a pipe");
     int rc = local_spawn(argv, log, ready[1], &u->server, err);
@@ -157,7 +170,8 @@ static int start_server(struct up *u, struct err *err)
         last_line(log, said, sizeof said);
         local_stop(u->server, SIGTERM, 2000);
         const char *message = strstr(said, "skiff server: ");
-        return err_set(err, ERR_UNAVAILABLE, "the server did not start: %s", message ? message + strlen("skiff server: ") : said);
+        return err_set(err, ERR_UNAVAILABLE, "the server did not start: %s",
+                       message ? message + strlen("skiff server: ") : said);
     }
     return rc < 0 ? rc : cluster_pid_write(&u->cluster, "server", u->server, err);
 }
@@ -188,8 +202,8 @@ static int write_private(const char *path, const char *text, struct err *err)
     return n == (ssize_t)strlen(text) ? 0 : err_set_errno(err, ERR_IO, errno, "write %s", path);
 }
 
-/* A node's identity: its kubeconfig, the certificate of the agent's own server, and the CA. The kubeconfig comes last and in one
- * step: it is what node-init waits for before it starts the agent. */
+/* A node's identity: its kubeconfig, the certificate of the agent's own server, and the CA. The kubeconfig comes last
+ * and in one step: it is what node-init waits for before it starts the agent. */
 static int enrol_node(struct up *u, int node, const char *ca_pem, struct err *err)
 {
     char server[600], dir[640], name[64], address[16], host[16], url[64], path[700], part[700];
@@ -381,7 +395,8 @@ static int make_or_find(struct up *u, const char *name, const char *data_dir, bo
     int rc = cluster_load(c, name, err);
     if (rc == 0) {
         if (c->simulated != simulated)
-            return err_set(err, ERR_CONFLICT, "cluster %s is %s: `skiff down` it first", name, c->simulated ? "simulated" : "a real one");
+            return err_set(err, ERR_CONFLICT, "cluster %s is %s: `skiff down` it first", name,
+                           c->simulated ? "simulated" : "a real one");
         if (u->n_nodes > c->n_nodes)
             c->n_nodes = (int)u->n_nodes;
         char host[16];
@@ -449,16 +464,20 @@ static int run(int argc, char **argv)
         {"name", OPTION_STRING, &name, "NAME", "name of the cluster (\"" LOCAL_DEFAULT_NAME "\")"},
         {"nodes", OPTION_INT, &u.n_nodes, "K", "how many nodes (1)", .min = 1, .max = 100000},
         {"simulated", OPTION_BOOL, &simulated, NULL, "nodes that run no containers: for tests of the control plane"},
-        {"data-dir", OPTION_STRING, &data_dir, "DIR", "keep the cluster's data here (/var/lib/skiff/NAME); stays after `skiff down`"},
-        {"listen", OPTION_STRING, &u.listen, "ADDR", "where the API is served (127.0.0.1:6443, or another port when that is taken)"},
-        {"kubeconfig", OPTION_STRING, &u.kubeconfig, "FILE", "merge the context into this file ($KUBECONFIG or ~/.kube/config)"},
+        {"data-dir", OPTION_STRING, &data_dir, "DIR",
+         "keep the cluster's data here (/var/lib/skiff/NAME); stays after `skiff down`"},
+        {"listen", OPTION_STRING, &u.listen, "ADDR",
+         "where the API is served (127.0.0.1:6443, or another port when that is taken)"},
+        {"kubeconfig", OPTION_STRING, &u.kubeconfig, "FILE",
+         "merge the context into this file ($KUBECONFIG or ~/.kube/config)"},
         {"wait", OPTION_DURATION_MS, &u.wait_ms, "DURATION", "how long to wait for Ready nodes (60s)"},
         {0},
     };
     if (options_parse(&command_up, specs, argc, argv, 0, &n_positional, &exit_code) < 0)
         return exit_code;
     if (!simulated && u.n_nodes > CLUSTER_NODES_MAX)
-        return command_fail(&command_up, "--nodes %d: at most %d real nodes fit one machine; --simulated has no such bound",
+        return command_fail(&command_up,
+                            "--nodes %d: at most %d real nodes fit one machine; --simulated has no such bound",
                             (int)u.n_nodes, CLUSTER_NODES_MAX);
     if (bring_up(&u, name, data_dir, simulated, &err) < 0) {
         if (u.fresh) /* half a cluster helps nobody */
@@ -468,7 +487,8 @@ static int run(int argc, char **argv)
     return 0;
 }
 
-const struct command command_up = {"up",
-                                   "[--name N] [--nodes K] [--simulated] [--data-dir DIR] [--listen ADDR] [--kubeconfig FILE] "
-                                   "[--wait DURATION]",
-                                   "start a cluster on this machine", run};
+const struct command command_up = {
+    "up",
+    "[--name N] [--nodes K] [--simulated] [--data-dir DIR] [--listen ADDR] [--kubeconfig FILE] "
+    "[--wait DURATION]",
+    "start a cluster on this machine", run};

@@ -119,7 +119,8 @@ int user_kubeconfig_merge(const char *file, const char *from, const char *contex
         rc = 0;
     }
     if (rc == 0) {
-        struct value *pair = value_map(a), *cluster = first(ours, "clusters", "cluster"), *user = first(ours, "users", "user");
+        struct value *pair = value_map(a), *cluster = first(ours, "clusters", "cluster"),
+                     *user = first(ours, "users", "user");
         drop_context(config, context);
         value_setz(a, pair, "cluster", value_stringz(a, context));
         value_setz(a, pair, "user", value_stringz(a, context));

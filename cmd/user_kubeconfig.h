@@ -1,6 +1,6 @@
-/* user kubeconfig: the file kubectl reads (--kubeconfig, else the first of $KUBECONFIG, else ~/.kube/config), into which
- * `skiff up` merges its context and from which `skiff down` takes it out again. Everything else in it stays. The file is
- * replaced in one step and keeps mode 0600.
+/* user kubeconfig: the file kubectl reads (--kubeconfig, else the first of $KUBECONFIG, else ~/.kube/config), into
+ * which `skiff up` merges its context and from which `skiff down` takes it out again. Everything else in it stays. The
+ * file is replaced in one step and keeps mode 0600.
  */
 #ifndef SKIFF_CMD_USER_KUBECONFIG_H
 #define SKIFF_CMD_USER_KUBECONFIG_H

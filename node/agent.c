@@ -223,9 +223,11 @@ static void source_changed(void *arg, struct source *s)
 static void start_network(struct agent *a)
 {
     struct err err = ERR_INIT;
-    struct network_options opt = {.node_name = a->opt.node_name, .cni_dir = a->opt.cni_dir,
+    struct network_options opt = {.node_name = a->opt.node_name,
+                                  .cni_dir = a->opt.cni_dir,
                                   .data_dir = arena_printf(a->arena, "%s/addresses", a->opt.root_dir).p,
-                                  .cluster_cidr = a->opt.cluster_cidr, .cluster_dns = a->opt.cluster_dns,
+                                  .cluster_cidr = a->opt.cluster_cidr,
+                                  .cluster_dns = a->opt.cluster_dns,
                                   .cluster_domain = a->opt.cluster_domain};
     if (a->opt.no_network || !a->opt.cni_dir)
         return;
@@ -312,8 +314,12 @@ static void sweep(void *arg)
 
 static int make_client(struct agent *a, struct err *err)
 {
-    struct client_http_options opt = {.servers = a->opt.servers, .ca_pem = a->opt.ca_pem, .cert_pem = a->opt.cert_pem,
-                                      .key_pem = a->opt.key_pem, .token = a->opt.token, .user_agent = "skiff-agent"};
+    struct client_http_options opt = {.servers = a->opt.servers,
+                                      .ca_pem = a->opt.ca_pem,
+                                      .cert_pem = a->opt.cert_pem,
+                                      .key_pem = a->opt.key_pem,
+                                      .token = a->opt.token,
+                                      .user_agent = "skiff-agent"};
     return client_create_http(a->loop, &opt, &a->client, err);
 }
 
@@ -338,11 +344,11 @@ static int make_dirs(struct agent *a, struct err *err)
 static int start_real(struct agent *a, struct err *err)
 {
     char selector[300];
-    struct informer_options pods = {.resource = resource_find(STR(""), STR("pods")), .on_change = pod_changed,
-                                    .on_synced = pods_synced, .arg = a};
+    struct informer_options pods = {
+        .resource = resource_find(STR(""), STR("pods")), .on_change = pod_changed, .on_synced = pods_synced, .arg = a};
     struct informer_options services = {.resource = resource_find(STR(""), STR("services"))};
-    struct relist_options relist = {.loop = a->loop, .on_change = agent_runtime_changed, .on_pass = agent_runtime_pass,
-                                    .arg = a};
+    struct relist_options relist = {
+        .loop = a->loop, .on_change = agent_runtime_changed, .on_pass = agent_runtime_pass, .arg = a};
     struct node_facts facts = {0};
     int rc = make_dirs(a, err);
     if (rc < 0)

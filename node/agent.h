@@ -1,8 +1,8 @@
-/* agent: makes one machine (or one set of namespaces) a node: registers it, runs the pods bound to it through the container
- * runtime, reports their status, and serves logs, exec, attach and port-forward to the API server.
+/* agent: makes one machine (or one set of namespaces) a node: registers it, runs the pods bound to it through the
+ * container runtime, reports their status, and serves logs, exec, attach and port-forward to the API server.
  *
- * Everything runs on the one loop given (files and other slow system calls on its small pool). State that must outlive the
- * process is kept where stock kubelet keeps it: in labels and annotations of the runtime's containers.
+ * Everything runs on the one loop given (files and other slow system calls on its small pool). State that must outlive
+ * the process is kept where stock kubelet keeps it: in labels and annotations of the runtime's containers.
  */
 #ifndef SKIFF_NODE_AGENT_H
 #define SKIFF_NODE_AGENT_H
@@ -34,17 +34,18 @@ struct agent_options {
     const char *cluster_domain;   /* NULL: cluster.local */
     const char *pod_cidr;         /* written to spec.podCIDR at registration; NULL: somebody else does */
     const char *cluster_cidr;     /* of all pods; NULL: 10.244.0.0/16 */
-    const char *cni_dir;          /* bin/ and net.d/ of the runtime; NULL: /opt/cni and /etc/cni are the runtime's own: no_network */
+    const char
+        *cni_dir; /* bin/ and net.d/ of the runtime; NULL: /opt/cni and /etc/cni are the runtime's own: no_network */
 
-    /* The agent's own HTTPS server. Without a certificate it signs one for itself; clients must show one of client_ca_pem
-     * (NULL: the CA the API server is verified with). */
+    /* The agent's own HTTPS server. Without a certificate it signs one for itself; clients must show one of
+     * client_ca_pem (NULL: the CA the API server is verified with). */
     const char *listen; /* NULL: 0.0.0.0:10250 */
     const char *serving_cert_pem, *serving_key_pem;
     const char *client_ca_pem;
 
-    int simulated; /* > 0: that many nodes without containers, named <node_name>-<i> */
+    int simulated;       /* > 0: that many nodes without containers, named <node_name>-<i> */
     int simulated_first; /* number of the first one */
-    bool no_network; /* leave pod network, services and DNS to somebody else */
+    bool no_network;     /* leave pod network, services and DNS to somebody else */
 };
 
 /* Everything in `opt` is copied. */

@@ -14,7 +14,6 @@
 #define LIST_EVERY_MS 30000
 #define REPORTED_MAX 50
 
-
 struct images {
     struct agent *agent;
     struct timer timer;
@@ -34,8 +33,9 @@ struct ensuring {
 
 static const char *policy_of(const struct core_v1_container *c)
 {
-    return str_eqz(c->image_pull_policy, "Always") ? "Always"
-           : str_eqz(c->image_pull_policy, "Never") ? "Never" : "IfNotPresent";
+    return str_eqz(c->image_pull_policy, "Always")  ? "Always"
+           : str_eqz(c->image_pull_policy, "Never") ? "Never"
+                                                    : "IfNotPresent";
 }
 
 static void finish(struct ensuring *e, const struct image_facts *facts, const char *reason, const char *message)
@@ -113,14 +113,16 @@ static Runtime__V1__AuthConfig *auth_from(struct arena *a, const struct value *e
     auth->password = config_z(a, value_path_str(entry, "password"));
     auth->identity_token = config_z(a, value_path_str(entry, "identitytoken"));
     struct str plain, user;
-    if (packed.len && !*auth->username && base64_decode(a, packed, &plain) && str_split(&plain, ':', &user) && plain.p) {
+    if (packed.len && !*auth->username && base64_decode(a, packed, &plain) && str_split(&plain, ':', &user) &&
+        plain.p) {
         auth->username = config_z(a, user);
         auth->password = config_z(a, plain);
     }
     return auth;
 }
 
-static Runtime__V1__AuthConfig *find_auth(struct arena *a, struct pod *p, const struct core_v1_pod *pod, struct str image)
+static Runtime__V1__AuthConfig *find_auth(struct arena *a, struct pod *p, const struct core_v1_pod *pod,
+                                          struct str image)
 {
     struct str registry = registry_of(image);
     for (size_t i = 0; i < pod->spec->image_pull_secrets.len; i++) {
@@ -182,16 +184,19 @@ static void pull(struct ensuring *e)
 
 static void found(struct ensuring *e, const Runtime__V1__Image *image)
 {
-    struct image_facts facts = {.id = image->id, .uid = image->uid ? image->uid->value : -1, .username = image->username};
+    struct image_facts facts = {
+        .id = image->id, .uid = image->uid ? image->uid->value : -1, .username = image->username};
     struct arena *a = arena_create(0);
     struct str text;
     if (e->pulled) {
         struct str took = duration_format(a, (clock_mono_ms() - e->began_ms) * 1000000);
-        text = arena_printf(a, "Successfully pulled image \"%s\" in " STR_FMT " (" STR_FMT
-                               " including waiting). Image size: %llu bytes.", e->image, STR_ARG(took), STR_ARG(took),
-                            (unsigned long long)image->size);
+        text = arena_printf(a,
+                            "Successfully pulled image \"%s\" in " STR_FMT " (" STR_FMT
+                            " including waiting). Image size: %llu bytes.",
+                            e->image, STR_ARG(took), STR_ARG(took), (unsigned long long)image->size);
     } else {
-        text = arena_printf(a, "Container image \"%s\" already present on machine and can be accessed by the pod", e->image);
+        text = arena_printf(a, "Container image \"%s\" already present on machine and can be accessed by the pod",
+                            e->image);
     }
     say(e, "Normal", "Pulled", text.p);
     arena_destroy(a);
@@ -272,9 +277,11 @@ static void listed(void *arg, const ProtobufCMessage *response, const struct err
     for (size_t n = 0; n < answer->n_images && n < REPORTED_MAX; n++) {
         struct value *one = value_map(i->arena), *names = value_list(i->arena);
         for (size_t j = 0; j < answer->images[n]->n_repo_digests && j < 5; j++)
-            value_append(i->arena, names, value_stringz(i->arena, arena_strdup(i->arena, answer->images[n]->repo_digests[j])));
+            value_append(i->arena, names,
+                         value_stringz(i->arena, arena_strdup(i->arena, answer->images[n]->repo_digests[j])));
         for (size_t j = 0; j < answer->images[n]->n_repo_tags && j < 5; j++)
-            value_append(i->arena, names, value_stringz(i->arena, arena_strdup(i->arena, answer->images[n]->repo_tags[j])));
+            value_append(i->arena, names,
+                         value_stringz(i->arena, arena_strdup(i->arena, answer->images[n]->repo_tags[j])));
         if (!names->list.len)
             continue;
         value_setz(i->arena, one, "names", names);

@@ -60,8 +60,9 @@ void node_facts_read(struct arena *a, struct node_facts *f)
     struct statvfs fs;
     uname(&u);
     f->kernel = arena_strdup(a, u.release);
-    f->arch = strcmp(u.machine, "x86_64") == 0 ? "amd64" : strcmp(u.machine, "aarch64") == 0 ? "arm64"
-                                                                                               : arena_strdup(a, u.machine);
+    f->arch = strcmp(u.machine, "x86_64") == 0    ? "amd64"
+              : strcmp(u.machine, "aarch64") == 0 ? "arm64"
+                                                  : arena_strdup(a, u.machine);
     f->os_image = os_name(a);
     f->machine_id = read_line(a, "/etc/machine-id");
     f->system_uuid = read_line(a, "/sys/class/dmi/id/product_uuid");
@@ -78,14 +79,16 @@ static struct value *text(struct arena *a, const char *s)
     return value_stringz(a, arena_strdup(a, s ? s : ""));
 }
 
-static void resources(struct arena *a, struct value *status, const char *key, const struct node_facts *f, bool allocatable)
+static void resources(struct arena *a, struct value *status, const char *key, const struct node_facts *f,
+                      bool allocatable)
 {
     struct value *v = value_map(a);
     int64_t ephemeral = allocatable ? f->ephemeral / 10 * 9 : f->ephemeral / 1024;
-    value_setz(a, v, "cpu", value_string(a, f->cpu_milli % 1000 ? arena_printf(a, "%lldm", (long long)f->cpu_milli)
-                                                                : arena_printf(a, "%lld", (long long)f->cpu_milli / 1000)));
-    value_setz(a, v, "ephemeral-storage", value_string(a, arena_printf(a, allocatable ? "%lld" : "%lldKi",
-                                                                       (long long)ephemeral)));
+    value_setz(a, v, "cpu",
+               value_string(a, f->cpu_milli % 1000 ? arena_printf(a, "%lldm", (long long)f->cpu_milli)
+                                                   : arena_printf(a, "%lld", (long long)f->cpu_milli / 1000)));
+    value_setz(a, v, "ephemeral-storage",
+               value_string(a, arena_printf(a, allocatable ? "%lld" : "%lldKi", (long long)ephemeral)));
     value_setz(a, v, "hugepages-1Gi", value_stringz(a, "0"));
     value_setz(a, v, "hugepages-2Mi", value_stringz(a, "0"));
     value_setz(a, v, "memory", value_string(a, arena_printf(a, "%lldKi", (long long)f->memory / 1024)));
@@ -107,8 +110,9 @@ static void condition(struct arena *a, struct value *list, const struct node_fac
     value_setz(a, c, "type", value_stringz(a, type));
     value_setz(a, c, "status", value_stringz(a, is ? "True" : "False"));
     value_setz(a, c, "lastHeartbeatTime", value_string(a, now));
-    value_setz(a, c, "lastTransitionTime",
-               value_string(a, since.len && str_eqz(value_path_str(old, "status"), is ? "True" : "False") ? since : now));
+    value_setz(
+        a, c, "lastTransitionTime",
+        value_string(a, since.len && str_eqz(value_path_str(old, "status"), is ? "True" : "False") ? since : now));
     value_setz(a, c, "reason", value_stringz(a, reason));
     value_setz(a, c, "message", text(a, message));
     value_append(a, list, c);
@@ -130,7 +134,8 @@ struct value *node_build_status(struct arena *a, const struct node_facts *f, con
     condition(a, list, f, current, "MemoryPressure", false, "KubeletHasSufficientMemory",
               "kubelet has sufficient memory available");
     condition(a, list, f, current, "DiskPressure", false, "KubeletHasNoDiskPressure", "kubelet has no disk pressure");
-    condition(a, list, f, current, "PIDPressure", false, "KubeletHasSufficientPID", "kubelet has sufficient PID available");
+    condition(a, list, f, current, "PIDPressure", false, "KubeletHasSufficientPID",
+              "kubelet has sufficient PID available");
     if (f->ready)
         condition(a, list, f, current, "Ready", true, "KubeletReady", "kubelet is posting ready status");
     else

@@ -41,10 +41,15 @@ static void ask_runtime(void *arg);
 static void facts(struct node_object *n, struct arena *a, struct node_facts *f)
 {
     struct agent *ag = n->agent;
-    *f = (struct node_facts){.name = ag->opt.node_name, .hostname = ag->opt.hostname, .address = ag->node_ip,
-                             .labels = ag->opt.labels, .pod_cidr = ag->opt.pod_cidr,
-                             .runtime_version = ag->runtime_version, .port = agent_server_port(ag->server),
-                             .images = images_value(ag->images, a), .now_us = clock_wall_us()};
+    *f = (struct node_facts){.name = ag->opt.node_name,
+                             .hostname = ag->opt.hostname,
+                             .address = ag->node_ip,
+                             .labels = ag->opt.labels,
+                             .pod_cidr = ag->opt.pod_cidr,
+                             .runtime_version = ag->runtime_version,
+                             .port = agent_server_port(ag->server),
+                             .images = images_value(ag->images, a),
+                             .now_us = clock_wall_us()};
     node_facts_read(a, f);
     f->not_ready_reason = "KubeletNotReady";
     if (!ag->runtime_ok) {
@@ -52,9 +57,11 @@ static void facts(struct node_object *n, struct arena *a, struct node_facts *f)
     } else if (!n->runtime_ready) {
         f->not_ready_message = "container runtime status check may not have completed yet";
     } else if (!n->network_ready || (ag->network && !network_ready(ag->network))) {
-        f->not_ready_message = arena_printf(a, "container runtime network not ready: NetworkReady=false "
-                                               "reason:NetworkPluginNotReady message:%s",
-                                            *n->network_message ? n->network_message : "cni plugin not initialized").p;
+        f->not_ready_message = arena_printf(a,
+                                            "container runtime network not ready: NetworkReady=false "
+                                            "reason:NetworkPluginNotReady message:%s",
+                                            *n->network_message ? n->network_message : "cni plugin not initialized")
+                                   .p;
     } else {
         f->ready = true;
     }
@@ -82,7 +89,8 @@ static void runtime_status(void *arg, const ProtobufCMessage *response, const st
     changed = runtime != n->runtime_ready || network != n->network_ready;
     n->runtime_ready = runtime;
     n->network_ready = network;
-    timer_start(&n->runtime_timer, n->agent->loop, runtime && network ? LOOK_EVERY_MS : STARTING_LOOK_MS, ask_runtime, n);
+    timer_start(&n->runtime_timer, n->agent->loop, runtime && network ? LOOK_EVERY_MS : STARTING_LOOK_MS, ask_runtime,
+                n);
     if (changed)
         node_object_touch(n);
 }
@@ -173,9 +181,13 @@ static void look(void *arg)
     n->reported_ms = now_ms;
     struct arena *keep = arena_create(0);
     struct value *status = node_build_status(keep, &f, n->status), *patch = value_map(a);
-    struct client_call call = {.verb = VERB_PATCH, .resource = resource_find(STR(""), STR("nodes")),
-                               .subresource = STR("status"), .name = str_from(n->agent->opt.node_name), .body = patch,
-                               .patch_type = PATCH_TYPE_STRATEGIC, .grace_period_s = -1};
+    struct client_call call = {.verb = VERB_PATCH,
+                               .resource = resource_find(STR(""), STR("nodes")),
+                               .subresource = STR("status"),
+                               .name = str_from(n->agent->opt.node_name),
+                               .body = patch,
+                               .patch_type = PATCH_TYPE_STRATEGIC,
+                               .grace_period_s = -1};
     value_setz(a, patch, "status", status);
     n->status_in_flight = true;
     client_send(n->agent->client, &call, status_done, n);
@@ -218,7 +230,8 @@ static void renew(void *arg)
     struct value *lease, *patch;
     struct client_call call = {.verb = n->lease_made ? VERB_PATCH : VERB_CREATE,
                                .resource = resource_find(STR("coordination.k8s.io"), STR("leases")),
-                               .namespace_ = STR("kube-node-lease"), .grace_period_s = -1,
+                               .namespace_ = STR("kube-node-lease"),
+                               .grace_period_s = -1,
                                .patch_type = PATCH_TYPE_MERGE};
     timer_start(&n->lease_timer, n->agent->loop, LEASE_EVERY_MS, renew, n);
     if (n->lease_in_flight)
@@ -243,7 +256,8 @@ static void say_started(struct node_object *n)
     const char *name = n->agent->opt.node_name;
     recorder_node_event(n->agent->recorder, name, "Normal", "Starting", "Starting kubelet.");
     for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++)
-        recorder_node_event(n->agent->recorder, name, "Normal", reasons[i], "Node %s status is now: %s", name, reasons[i]);
+        recorder_node_event(n->agent->recorder, name, "Normal", reasons[i], "Node %s status is now: %s", name,
+                            reasons[i]);
     recorder_node_event(n->agent->recorder, name, "Normal", "NodeAllocatableEnforced",
                         "Updated Node Allocatable limit across pods");
 }
@@ -277,8 +291,10 @@ static void created(void *arg, const struct client_answer *answer)
     if (answer->rc == 0) {
         is_registered(n, answer->object);
     } else if (answer->rc == ERR_ALREADY_EXISTS) {
-        struct client_call call = {.verb = VERB_GET, .resource = resource_find(STR(""), STR("nodes")),
-                                   .name = str_from(n->agent->opt.node_name), .grace_period_s = -1};
+        struct client_call call = {.verb = VERB_GET,
+                                   .resource = resource_find(STR(""), STR("nodes")),
+                                   .name = str_from(n->agent->opt.node_name),
+                                   .grace_period_s = -1};
         client_send(n->agent->client, &call, found, n);
     } else {
         log_warn("node", "register node %s: %s", n->agent->opt.node_name, answer->err->message);
@@ -291,7 +307,8 @@ static void enrol(void *arg)
     struct node_object *n = arg;
     struct arena *a = arena_create(0);
     struct node_facts f;
-    struct client_call call = {.verb = VERB_CREATE, .resource = resource_find(STR(""), STR("nodes")), .grace_period_s = -1};
+    struct client_call call = {
+        .verb = VERB_CREATE, .resource = resource_find(STR(""), STR("nodes")), .grace_period_s = -1};
     facts(n, a, &f);
     call.body = node_build(a, &f);
     n->was_ready = n->was_ready || f.ready;

@@ -1,5 +1,5 @@
-/* node object: what makes the cluster see this machine: its Node (labels, capacity, addresses, conditions, images), kept
- * fresh, and its Lease. */
+/* node object: what makes the cluster see this machine: its Node (labels, capacity, addresses, conditions, images),
+ * kept fresh, and its Lease. */
 #ifndef SKIFF_NODE_NODE_OBJECT_H
 #define SKIFF_NODE_NODE_OBJECT_H
 
@@ -14,7 +14,8 @@ void node_object_touch(struct node_object *n);
 
 /* Shared with simulated nodes. Facts with zero or NULL are left out. */
 struct node_facts {
-    const char *name, *hostname, *address, *kernel, *os_image, *machine_id, *system_uuid, *boot_id, *runtime_version, *arch;
+    const char *name, *hostname, *address, *kernel, *os_image, *machine_id, *system_uuid, *boot_id, *runtime_version,
+        *arch;
     const char *const *labels; /* "k=v" */
     const char *pod_cidr;
     int64_t cpu_milli, memory, ephemeral, hugepages;

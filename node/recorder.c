@@ -89,25 +89,32 @@ static struct value *involved(struct arena *a, const struct subject *s)
 static void count_again(struct recorder *r, struct arena *a, struct remembered *m, struct str now)
 {
     struct value *patch = value_map(a);
-    struct client_call call = {.verb = VERB_PATCH, .resource = resource_find(STR(""), STR("events")), .grace_period_s = -1,
-                               .namespace_ = str_from(m->namespace_), .name = str_from(m->name), .body = patch,
+    struct client_call call = {.verb = VERB_PATCH,
+                               .resource = resource_find(STR(""), STR("events")),
+                               .grace_period_s = -1,
+                               .namespace_ = str_from(m->namespace_),
+                               .name = str_from(m->name),
+                               .body = patch,
                                .patch_type = PATCH_TYPE_MERGE};
     value_setz(a, patch, "count", value_int(a, ++m->count));
     value_setz(a, patch, "lastTimestamp", value_string(a, now));
     client_send(r->client, &call, NULL, NULL);
 }
 
-static void record(struct recorder *r, const struct subject *s, const char *type, const char *reason, struct str message)
+static void record(struct recorder *r, const struct subject *s, const char *type, const char *reason,
+                   struct str message)
 {
     struct arena *a = arena_create(0);
     int64_t now_ms = clock_wall_ms();
     struct str now = time_format(a, now_ms * 1000);
-    struct str key = arena_printf(a, STR_FMT "\n%s\n%s\n%s\n" STR_FMT, STR_ARG(s->uid), s->field_path ? s->field_path : "",
-                                  type, reason, STR_ARG(message));
+    struct str key = arena_printf(a, STR_FMT "\n%s\n%s\n%s\n" STR_FMT, STR_ARG(s->uid),
+                                  s->field_path ? s->field_path : "", type, reason, STR_ARG(message));
     struct remembered *m = map_get(&r->seen, key);
     struct str namespace_ = s->namespace_.len ? s->namespace_ : STR("default");
     struct value *v, *meta, *source;
-    struct client_call call = {.verb = VERB_CREATE, .resource = resource_find(STR(""), STR("events")), .grace_period_s = -1,
+    struct client_call call = {.verb = VERB_CREATE,
+                               .resource = resource_find(STR(""), STR("events")),
+                               .grace_period_s = -1,
                                .namespace_ = namespace_};
     if (m && now_ms - m->last_ms < FORGET_MS) {
         m->last_ms = now_ms;
@@ -122,7 +129,8 @@ static void record(struct recorder *r, const struct subject *s, const char *type
     m = calloc(1, sizeof *m);
     *m = (struct remembered){.namespace_ = strndup(namespace_.p, namespace_.len), .count = 1, .last_ms = now_ms};
     m->name = strdup(arena_printf(a, STR_FMT ".%llx", STR_ARG(s->name),
-                                  (unsigned long long)(clock_wall_us() * 1000) + r->serial++ % 1000).p);
+                                  (unsigned long long)(clock_wall_us() * 1000) + r->serial++ % 1000)
+                         .p);
     map_put(&r->seen, key, m);
     v = value_map(a);
     meta = value_map(a);
@@ -154,9 +162,13 @@ void recorder_event(struct recorder *r, const struct object *about, const char *
                     const char *reason, const char *fmt, ...)
 {
     struct arena *a = arena_create(0);
-    struct subject s = {.kind = arena_str(a, about->resource->kind).p, .api_version = STR("v1"),
-                        .namespace_ = about->namespace_, .name = about->name, .uid = about->uid,
-                        .revision = about->revision, .field_path = field_path};
+    struct subject s = {.kind = arena_str(a, about->resource->kind).p,
+                        .api_version = STR("v1"),
+                        .namespace_ = about->namespace_,
+                        .name = about->name,
+                        .uid = about->uid,
+                        .revision = about->revision,
+                        .field_path = field_path};
     va_list ap;
     va_start(ap, fmt);
     record(r, &s, type, reason, arena_vprintf(a, fmt, ap));
@@ -164,7 +176,8 @@ void recorder_event(struct recorder *r, const struct object *about, const char *
     arena_destroy(a);
 }
 
-void recorder_node_event(struct recorder *r, const char *node, const char *type, const char *reason, const char *fmt, ...)
+void recorder_node_event(struct recorder *r, const char *node, const char *type, const char *reason, const char *fmt,
+                         ...)
 {
     struct arena *a = arena_create(0);
     struct subject s = {.kind = "Node", .name = str_from(node), .uid = str_from(node)};

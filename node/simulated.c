@@ -1,4 +1,5 @@
-/* Nodes renew their leases spread over the interval: one timer goes round. Pods' deeds are a small queue of due times. */
+/* Nodes renew their leases spread over the interval: one timer goes round. Pods' deeds are a small queue of due times.
+ */
 #include "node/simulated.h"
 
 #include "base/clock.h"
@@ -60,9 +61,11 @@ static void renew(struct sim_node *n)
 {
     struct arena *a = arena_create(0);
     struct value *lease = node_build_lease(a, n->name, n->uid, clock_wall_us()), *patch = value_map(a);
-    struct client_call call = {.verb = n->leased ? VERB_PATCH : VERB_CREATE, .grace_period_s = -1,
+    struct client_call call = {.verb = n->leased ? VERB_PATCH : VERB_CREATE,
+                               .grace_period_s = -1,
                                .resource = resource_find(STR("coordination.k8s.io"), STR("leases")),
-                               .namespace_ = STR("kube-node-lease"), .patch_type = PATCH_TYPE_MERGE};
+                               .namespace_ = STR("kube-node-lease"),
+                               .patch_type = PATCH_TYPE_MERGE};
     value_set_path(a, patch, "spec.renewTime", value_path(lease, "spec.renewTime"));
     call.body = n->leased ? patch : lease;
     if (n->leased)
@@ -97,7 +100,9 @@ static void got(void *arg, const struct client_answer *answer)
 static void created(void *arg, const struct client_answer *answer)
 {
     struct sim_node *n = arg;
-    struct client_call call = {.verb = VERB_GET, .resource = resource_find(STR(""), STR("nodes")), .grace_period_s = -1,
+    struct client_call call = {.verb = VERB_GET,
+                               .resource = resource_find(STR(""), STR("nodes")),
+                               .grace_period_s = -1,
                                .name = str_from(n->name)};
     if (answer->rc == ERR_ALREADY_EXISTS)
         client_send(n->s->agent->client, &call, got, n);
@@ -110,10 +115,12 @@ static void enrol(struct sim_node *n)
     struct simulation *s = n->s;
     struct arena *a = arena_create(0);
     struct node_facts f = s->facts;
-    struct client_call call = {.verb = VERB_CREATE, .resource = resource_find(STR(""), STR("nodes")), .grace_period_s = -1};
+    struct client_call call = {
+        .verb = VERB_CREATE, .resource = resource_find(STR(""), STR("nodes")), .grace_period_s = -1};
     size_t i = (size_t)(n - s->nodes);
     f.name = f.hostname = n->name;
-    f.address = arena_printf(a, "10.%u.%u.%u", 128 + (unsigned)(i >> 16), (unsigned)(i >> 8) & 255, (unsigned)i & 255).p;
+    f.address =
+        arena_printf(a, "10.%u.%u.%u", 128 + (unsigned)(i >> 16), (unsigned)(i >> 8) & 255, (unsigned)i & 255).p;
     f.now_us = clock_wall_us();
     call.body = node_build(a, &f);
     n->busy = true;
@@ -227,8 +234,10 @@ static struct value *running_status(struct arena *a, struct sim_pod *p, const st
 static void act(void *arg)
 {
     struct sim_pod *p = arg;
-    struct client_call call = {.resource = resource_find(STR(""), STR("pods")), .namespace_ = str_from(p->namespace_),
-                               .name = str_from(p->name), .precondition_uid = str_from(p->uid)};
+    struct client_call call = {.resource = resource_find(STR(""), STR("pods")),
+                               .namespace_ = str_from(p->namespace_),
+                               .name = str_from(p->name),
+                               .precondition_uid = str_from(p->uid)};
     struct arena *a;
     if (p->in_flight)
         return;
@@ -298,8 +307,10 @@ static void pod_changed(void *arg, const struct object *old, const struct object
     p = map_get(&s->pods, now->uid);
     if (!p) {
         p = calloc(1, sizeof *p);
-        *p = (struct sim_pod){.s = s, .namespace_ = strndup(now->namespace_.p, now->namespace_.len),
-                              .name = strndup(now->name.p, now->name.len), .uid = strndup(now->uid.p, now->uid.len),
+        *p = (struct sim_pod){.s = s,
+                              .namespace_ = strndup(now->namespace_.p, now->namespace_.len),
+                              .name = strndup(now->name.p, now->name.len),
+                              .uid = strndup(now->uid.p, now->uid.len),
                               .started = is_running(now)};
         map_put(&s->pods, now->uid, p);
     }
@@ -312,7 +323,8 @@ static void pod_changed(void *arg, const struct object *old, const struct object
 struct simulation *simulation_start(struct agent *a)
 {
     struct simulation *s = calloc(1, sizeof *s);
-    struct informer_options pods = {.resource = resource_find(STR(""), STR("pods")), .on_change = pod_changed, .arg = s};
+    struct informer_options pods = {
+        .resource = resource_find(STR(""), STR("pods")), .on_change = pod_changed, .arg = s};
     s->agent = a;
     s->arena = arena_create(0);
     node_facts_read(s->arena, &s->facts);

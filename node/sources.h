@@ -1,5 +1,5 @@
-/* sources: the ConfigMaps and Secrets that the node's pods refer to, each watched by name while somebody refers to it: the
- * agent asks for nothing else, and an update reaches the pods' volumes as it happens.
+/* sources: the ConfigMaps and Secrets that the node's pods refer to, each watched by name while somebody refers to it:
+ * the agent asks for nothing else, and an update reaches the pods' volumes as it happens.
  */
 #ifndef SKIFF_NODE_SOURCES_H
 #define SKIFF_NODE_SOURCES_H

@@ -1,6 +1,7 @@
 /* state: what the parts of the agent share. Private to node/ (network/ and cri/ excepted): the outside sees agent.h.
  *
- * Everything here lives on the agent's loop. A pod is freed only when nothing in flight refers to it (pod_hold/pod_release).
+ * Everything here lives on the agent's loop. A pod is freed only when nothing in flight refers to it
+ * (pod_hold/pod_release).
  */
 #ifndef SKIFF_NODE_STATE_H
 #define SKIFF_NODE_STATE_H
@@ -28,7 +29,7 @@ struct log_rotation;
 
 struct agent {
     struct loop *loop;
-    struct arena *arena; /* options and other things of its own lifetime */
+    struct arena *arena;      /* options and other things of its own lifetime */
     struct agent_options opt; /* defaults filled in */
     char node_ip[64];
     int64_t memory_capacity;
@@ -72,28 +73,33 @@ struct pod_container {
     bool init;
     size_t index;
     struct container_memory m;
-    bool operating;        /* a start or a kill is in flight */
-    bool hook_running;     /* its postStart hook is at work */
-    int64_t settled_pass;  /* the outcome of the last operation is seen once this pass completed */
+    bool operating;                         /* a start or a kill is in flight */
+    bool hook_running;                      /* its postStart hook is at work */
+    int64_t settled_pass;                   /* the outcome of the last operation is seen once this pass completed */
     char *waiting_reason, *waiting_message; /* why it does not run; NULL = unknown */
     struct backoff pull_backoff;
-    char *pull_error;      /* of the last pull */
+    char *pull_error; /* of the last pull */
     int64_t next_backoff_event_ms;
     struct probe_set *probes;
 };
 
-enum pod_stage { POD_LIVE, POD_ENDING, POD_ENDED /* nothing runs */, POD_CLEAN /* volumes and control groups are gone */ };
+enum pod_stage {
+    POD_LIVE,
+    POD_ENDING,
+    POD_ENDED /* nothing runs */,
+    POD_CLEAN /* volumes and control groups are gone */
+};
 
 struct pod {
     struct agent *agent;
     char *uid, *namespace_, *name;
-    struct pod_version *version; /* NULL: the API does not know it (any more) */
+    struct pod_version *version;      /* NULL: the API does not know it (any more) */
     struct pod_container *containers; /* init containers first */
     size_t n_init, n_main;
     enum pod_stage stage;
-    int64_t grace_s;            /* while ending */
+    int64_t grace_s;                /* while ending */
     char *end_reason, *end_message; /* DeadlineExceeded, Evicted …: the phase is Failed */
-    bool deleted;               /* the API has let it go */
+    bool deleted;                   /* the API has let it go */
     bool sandbox_operating, sandbox_stopped, cleaning;
     int64_t sandbox_settled_pass, sandbox_retry_at_ms;
     uint32_t next_attempt; /* past those that failed: the runtime may hold on to their names */

@@ -11,9 +11,9 @@
 #include "openapi/schema.h"
 #include "openapi/value.h"
 
-/* `from` and `to` are apiVersions as in the object ("v1", "autoscaling/v2"): they may differ in group for resources that share
- * storage. Consumes `obj` (it may be changed in place) and answers the converted object, with apiVersion and kind set;
- * NULL on failure. */
+/* `from` and `to` are apiVersions as in the object ("v1", "autoscaling/v2"): they may differ in group for resources
+ * that share storage. Consumes `obj` (it may be changed in place) and answers the converted object, with apiVersion and
+ * kind set; NULL on failure. */
 struct value *convert(struct arena *a, const struct resource *r, struct str from, struct str to, struct value *obj,
                       struct err *err);
 /* Whether the two apiVersions have one shape: then bodies may be copied as bytes. */

@@ -1,5 +1,6 @@
-/* HorizontalPodAutoscaler v1 and v2. v1 has one field for CPU; everything else v2 says travels through v1 in annotations,
- * as JSON of the metrics in v1's flat shape ("targetAverageUtilization" for v2's target.averageUtilization). */
+/* HorizontalPodAutoscaler v1 and v2. v1 has one field for CPU; everything else v2 says travels through v1 in
+ * annotations, as JSON of the metrics in v1's flat shape ("targetAverageUtilization" for v2's
+ * target.averageUtilization). */
 #include "openapi/convert_rules.h"
 
 #include "openapi/json.h"
@@ -15,9 +16,9 @@
 /* One kind of metric: where v1 keeps what v2 holds in target/current. NULL = v1 has no place for it. */
 static const struct shape {
     const char *type, *source;
-    const char *utilization, *average, *value;   /* behind "target" or "current" */
-    const char *selector;                        /* of the metric */
-    bool plain_average;                          /* "averageValue" without a prefix (Object) */
+    const char *utilization, *average, *value; /* behind "target" or "current" */
+    const char *selector;                      /* of the metric */
+    bool plain_average;                        /* "averageValue" without a prefix (Object) */
 } shapes[] = {
     {"Resource", "resource", "AverageUtilization", "AverageValue", NULL, NULL, false},
     {"ContainerResource", "containerResource", "AverageUtilization", "AverageValue", NULL, NULL, false},
@@ -153,7 +154,8 @@ void convert_autoscaler_v2_to_v1(struct arena *a, struct value *obj)
     for (size_t i = 0; i < value_len(current); i++) {
         const struct value *m = value_at(current, i);
         if (is_cpu_utilization(m, "current"))
-            value_setz(a, status, "currentCPUUtilizationPercentage", value_path(m, "resource.current.averageUtilization"));
+            value_setz(a, status, "currentCPUUtilizationPercentage",
+                       value_path(m, "resource.current.averageUtilization"));
         value_append(a, flat_current, flatten(a, m, "current"));
     }
     static const char *const keys[] = {METRICS, CURRENT, BEHAVIOR, CONDITIONS};

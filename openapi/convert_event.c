@@ -7,9 +7,12 @@
 static const struct {
     const char *core, *events;
 } names[] = {
-    {"involvedObject", "regarding"},       {"message", "note"},
-    {"source", "deprecatedSource"},        {"firstTimestamp", "deprecatedFirstTimestamp"},
-    {"lastTimestamp", "deprecatedLastTimestamp"}, {"count", "deprecatedCount"},
+    {"involvedObject", "regarding"},
+    {"message", "note"},
+    {"source", "deprecatedSource"},
+    {"firstTimestamp", "deprecatedFirstTimestamp"},
+    {"lastTimestamp", "deprecatedLastTimestamp"},
+    {"count", "deprecatedCount"},
     {"reportingComponent", "reportingController"},
 };
 

@@ -14,24 +14,29 @@ static const struct {
     {"", "pods", "v1", "v1", "{\"spec\":{}}", "{\"spec\":{},\"kind\":\"Pod\",\"apiVersion\":\"v1\"}"},
     {"", "events", "events.k8s.io/v1", "v1",
      "{\"kind\":\"Event\",\"apiVersion\":\"events.k8s.io/v1\",\"metadata\":{\"name\":\"e\"},\"eventTime\":"
-     "\"2026-01-02T03:04:05.000000Z\",\"regarding\":{\"kind\":\"Pod\"},\"note\":\"hello\",\"reportingController\":\"c\"}",
+     "\"2026-01-02T03:04:05.000000Z\",\"regarding\":{\"kind\":\"Pod\"},\"note\":\"hello\",\"reportingController\":"
+     "\"c\"}",
      "{\"kind\":\"Event\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"e\"},\"involvedObject\":{\"kind\":\"Pod\"},"
      "\"message\":\"hello\",\"source\":{},\"firstTimestamp\":null,\"lastTimestamp\":null,\"eventTime\":"
      "\"2026-01-02T03:04:05.000000Z\",\"reportingComponent\":\"c\",\"reportingInstance\":\"\"}"},
     {"autoscaling", "horizontalpodautoscalers", "autoscaling/v1", "autoscaling/v2",
      "{\"kind\":\"HorizontalPodAutoscaler\",\"apiVersion\":\"autoscaling/v1\",\"metadata\":{\"name\":\"h\"},\"spec\":{"
-     "\"scaleTargetRef\":{\"kind\":\"Deployment\",\"name\":\"d\"},\"maxReplicas\":3,\"targetCPUUtilizationPercentage\":50}}",
+     "\"scaleTargetRef\":{\"kind\":\"Deployment\",\"name\":\"d\"},\"maxReplicas\":3,\"targetCPUUtilizationPercentage\":"
+     "50}}",
      "{\"kind\":\"HorizontalPodAutoscaler\",\"apiVersion\":\"autoscaling/v2\",\"metadata\":{\"name\":\"h\"},\"spec\":{"
-     "\"scaleTargetRef\":{\"kind\":\"Deployment\",\"name\":\"d\"},\"maxReplicas\":3,\"metrics\":[{\"type\":\"Resource\","
+     "\"scaleTargetRef\":{\"kind\":\"Deployment\",\"name\":\"d\"},\"maxReplicas\":3,\"metrics\":[{\"type\":"
+     "\"Resource\","
      "\"resource\":{\"name\":\"cpu\",\"target\":{\"type\":\"Utilization\",\"averageUtilization\":50}}}]},\"status\":{"
      "\"desiredReplicas\":0,\"currentMetrics\":null}}"},
     {"autoscaling", "horizontalpodautoscalers", "autoscaling/v2", "autoscaling/v1",
      "{\"kind\":\"HorizontalPodAutoscaler\",\"apiVersion\":\"autoscaling/v2\",\"metadata\":{\"name\":\"h\"},\"spec\":{"
-     "\"scaleTargetRef\":{\"kind\":\"Deployment\",\"name\":\"d\"},\"maxReplicas\":3,\"metrics\":[{\"type\":\"Pods\",\"pods\":"
+     "\"scaleTargetRef\":{\"kind\":\"Deployment\",\"name\":\"d\"},\"maxReplicas\":3,\"metrics\":[{\"type\":\"Pods\","
+     "\"pods\":"
      "{\"metric\":{\"name\":\"qps\"},\"target\":{\"type\":\"AverageValue\",\"averageValue\":\"100\"}}}]}}",
      "{\"kind\":\"HorizontalPodAutoscaler\",\"apiVersion\":\"autoscaling/v1\",\"metadata\":{\"name\":\"h\","
      "\"annotations\":{\"autoscaling.alpha.kubernetes.io/metrics\":\"[{\\\"type\\\":\\\"Pods\\\",\\\"pods\\\":{"
-     "\\\"metricName\\\":\\\"qps\\\",\\\"targetAverageValue\\\":\\\"100\\\"}}]\"}},\"spec\":{\"scaleTargetRef\":{\"kind\":"
+     "\\\"metricName\\\":\\\"qps\\\",\\\"targetAverageValue\\\":\\\"100\\\"}}]\"}},\"spec\":{\"scaleTargetRef\":{"
+     "\"kind\":"
      "\"Deployment\",\"name\":\"d\"},\"maxReplicas\":3},\"status\":{\"currentReplicas\":0,\"desiredReplicas\":0}}"},
 };
 

@@ -1,9 +1,9 @@
 /* defaults: what an object says when its author did not: upstream's SetDefaults_* for every kind.
  *
- * Unconditional defaults are in the schema tables (default_json); those that depend on other fields, or on where a type is
- * used (a Pod, or a template of one), are in defaults_<family>.c. Nothing here depends on stored state: what admission or the
- * registry adds (service accounts, cluster IPs, uid, status resets) is theirs.
- * Runs on decode of requests, on the version asked for, before conversion; and once more on stored bytes is harmless.
+ * Unconditional defaults are in the schema tables (default_json); those that depend on other fields, or on where a type
+ * is used (a Pod, or a template of one), are in defaults_<family>.c. Nothing here depends on stored state: what
+ * admission or the registry adds (service accounts, cluster IPs, uid, status resets) is theirs. Runs on decode of
+ * requests, on the version asked for, before conversion; and once more on stored bytes is harmless.
  */
 #ifndef SKIFF_OPENAPI_DEFAULTS_H
 #define SKIFF_OPENAPI_DEFAULTS_H

@@ -28,7 +28,7 @@ extern const struct defaults_entry defaults_pod_entries[], defaults_core_entries
 bool defaults_set(struct defaulting *d, struct value *v, const char *key, struct value *to);
 bool defaults_set_str(struct defaulting *d, struct value *v, const char *key, const char *to); /* also when "" */
 bool defaults_set_int(struct defaulting *d, struct value *v, const char *key, int64_t to);
-bool defaults_missing(const struct value *v, const char *key); /* absent, null or "" */
+bool defaults_missing(const struct value *v, const char *key);                      /* absent, null or "" */
 struct value *defaults_map(struct defaulting *d, struct value *v, const char *key); /* made when missing */
 
 #endif

@@ -64,8 +64,8 @@ static void job_spec(struct defaulting *d, struct value *v)
                      value_is(failure_policy, VALUE_MAP) ? "Failed" : "TerminatingOrFailed");
 }
 
-/* A Job of neither count runs once; the table then fills in parallelism alone. The labels are one map in upstream too, so
- * what the registry adds to the template's later shows on the job: the node is shared on purpose. */
+/* A Job of neither count runs once; the table then fills in parallelism alone. The labels are one map in upstream too,
+ * so what the registry adds to the template's later shows on the job: the node is shared on purpose. */
 static void job(struct defaulting *d, struct value *v)
 {
     struct value *spec = value_getz(v, "spec");

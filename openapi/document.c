@@ -1,4 +1,5 @@
-/* The documents are a walk over the resources (paths) and over the messages these reach (schemas), one item per step. */
+/* The documents are a walk over the resources (paths) and over the messages these reach (schemas), one item per step.
+ */
 #include "openapi/document.h"
 
 #include "openapi/json.h"
@@ -24,15 +25,16 @@ static const struct {
      "{\"type\":\"string\",\"format\":\"date-time\",\"description\":\"An instant with microseconds, in RFC 3339.\"}"},
     {META "Duration", "{\"type\":\"string\",\"description\":\"A length of time, such as 1h30m.\"}"},
     {META "Patch", "{\"type\":\"object\",\"description\":\"A patch in the format its content type says.\"}"},
-    {RESOURCE "Quantity",
-     "{\"description\":\"An amount: a number with an optional suffix (m, k, M, G, Ki, Mi, Gi ...).\",\"oneOf\":[{\"type\":"
-     "\"string\"},{\"type\":\"number\"}]}"},
-    {INTSTR "IntOrString",
-     "{\"format\":\"int-or-string\",\"oneOf\":[{\"type\":\"integer\"},{\"type\":\"string\"}],\"description\":\"A number, or a "
-     "name or percentage.\"}"},
+    {RESOURCE "Quantity", "{\"description\":\"An amount: a number with an optional suffix (m, k, M, G, Ki, Mi, Gi "
+                          "...).\",\"oneOf\":[{\"type\":"
+                          "\"string\"},{\"type\":\"number\"}]}"},
+    {INTSTR "IntOrString", "{\"format\":\"int-or-string\",\"oneOf\":[{\"type\":\"integer\"},{\"type\":\"string\"}],"
+                           "\"description\":\"A number, or a "
+                           "name or percentage.\"}"},
     {RUNTIME "RawExtension", "{\"type\":\"object\",\"description\":\"Any object.\"}"},
 };
-static const char v2_quantity[] = "{\"type\":\"string\",\"description\":\"An amount: a number with an optional suffix.\"}";
+static const char v2_quantity[] =
+    "{\"type\":\"string\",\"description\":\"An amount: a number with an optional suffix.\"}";
 static const char v2_int_or_string[] = "{\"type\":\"string\",\"format\":\"int-or-string\"}";
 
 /* ---- which messages a document needs ---- */
@@ -175,7 +177,10 @@ static void add_extensions(struct buf *out, const struct schema_field *f)
     static const char *const types[] = {NULL, "atomic", "set", "map"};
     if (f->list_type != LIST_TYPE_NONE)
         buf_printf(out, ",\"x-kubernetes-%s-type\":\"%s\"",
-                   f->shape == SHAPE_LIST ? "list" : f->shape == SHAPE_MAP ? "map" : "map", types[f->list_type]);
+                   f->shape == SHAPE_LIST  ? "list"
+                   : f->shape == SHAPE_MAP ? "map"
+                                           : "map",
+                   types[f->list_type]);
     if (f->list_type == LIST_TYPE_MAP && f->map_keys)
         add_words(out, "x-kubernetes-list-map-keys", f->map_keys);
     if (f->merge_key.len) {
@@ -185,7 +190,10 @@ static void add_extensions(struct buf *out, const struct schema_field *f)
     if (f->patch_strategy) {
         bool merge = f->patch_strategy & PATCH_MERGE, replace = f->patch_strategy & PATCH_REPLACE;
         bool retain = f->patch_strategy & PATCH_RETAIN_KEYS;
-        buf_printf(out, ",\"x-kubernetes-patch-strategy\":\"%s%s%s\"", merge ? "merge" : replace ? "replace" : "",
+        buf_printf(out, ",\"x-kubernetes-patch-strategy\":\"%s%s%s\"",
+                   merge     ? "merge"
+                   : replace ? "replace"
+                             : "",
                    retain && (merge || replace) ? "," : "", retain ? "retainKeys" : "");
     }
 }
@@ -307,8 +315,9 @@ static void add_query(struct buf *out, const struct document_writer *w, const ch
     while (str_split(&rest, ' ', &name)) {
         bool flag = str_eqz(name, "force") || str_eqz(name, "watch");
         buf_printf(out, "%s{\"name\":\"" STR_FMT "\",\"in\":\"query\",", comma ? "," : "", STR_ARG(name));
-        buf_printf(out, w->kind == KIND_V2 ? "\"type\":\"%s\",\"uniqueItems\":true}"
-                                           : "\"schema\":{\"type\":\"%s\",\"uniqueItems\":true}}",
+        buf_printf(out,
+                   w->kind == KIND_V2 ? "\"type\":\"%s\",\"uniqueItems\":true}"
+                                      : "\"schema\":{\"type\":\"%s\",\"uniqueItems\":true}}",
                    flag ? "boolean" : "string");
         comma = true;
     }
@@ -357,11 +366,11 @@ static void add_operation(struct buf *out, const struct document_writer *w, cons
     }
     buf_printf(out, "\"%s\":{", op->method);
     add_query(out, w,
-              op->verb == VERB_LIST     ? "pretty fieldSelector labelSelector limit continue resourceVersion watch"
-              : op->verb == VERB_GET    ? "pretty"
-              : op->verb == VERB_PATCH  ? "pretty dryRun fieldManager fieldValidation force"
-              : op->takes_body          ? "pretty dryRun fieldManager fieldValidation"
-                                        : "pretty dryRun gracePeriodSeconds propagationPolicy");
+              op->verb == VERB_LIST    ? "pretty fieldSelector labelSelector limit continue resourceVersion watch"
+              : op->verb == VERB_GET   ? "pretty"
+              : op->verb == VERB_PATCH ? "pretty dryRun fieldManager fieldValidation force"
+              : op->takes_body         ? "pretty dryRun fieldManager fieldValidation"
+                                       : "pretty dryRun gracePeriodSeconds propagationPolicy");
     if (op->takes_body)
         add_body(out, w, op, message);
     buf_addz(out, ",\"responses\":{\"200\":{\"description\":\"OK\",");
@@ -385,7 +394,8 @@ static void add_path(struct document_writer *w, struct buf *out, const struct re
         if (!any) {
             buf_printf(out, "%s\"%s" STR_FMT "%s" STR_FMT "/%s" STR_FMT "%s%s\":{", w->comma ? "," : "",
                        t->group.len ? "/apis/" : "/api", STR_ARG(t->group), "/", STR_ARG(t->version),
-                       r->namespaced ? "namespaces/{namespace}/" : "", STR_ARG(r->name), on_name ? "/{name}" : "", tail);
+                       r->namespaced ? "namespaces/{namespace}/" : "", STR_ARG(r->name), on_name ? "/{name}" : "",
+                       tail);
             w->comma = true;
         } else {
             buf_add_char(out, ',');
@@ -421,8 +431,9 @@ static void add_resource(struct document_writer *w, struct buf *out, const struc
     for (const struct subresource *s = v->subresources; s && s->name.p; s++) {
         if (!s->kind)
             continue;
-        struct target st = {r->group, v->version, s->group ? s->group : group, s->version ? s->version : version, s->kind,
-                            s->message, false};
+        struct target st = {
+            r->group,   v->version, s->group ? s->group : group, s->version ? s->version : version, s->kind,
+            s->message, false};
         snprintf(tail, sizeof tail, "/" STR_FMT, STR_ARG(s->name));
         add_path(w, out, r, tail, &st, s->verbs, true);
     }
@@ -440,8 +451,9 @@ static void add_tail(struct document_writer *w, struct buf *out)
 {
     add_scalars(out, w->kind == KIND_V2);
     if (w->kind == KIND_V2)
-        buf_addz(out, "},\"securityDefinitions\":{\"BearerToken\":{\"description\":\"Bearer Token authentication\",\"type\":"
-                      "\"apiKey\",\"name\":\"authorization\",\"in\":\"header\"}},\"security\":[{\"BearerToken\":[]}]}\n");
+        buf_addz(out,
+                 "},\"securityDefinitions\":{\"BearerToken\":{\"description\":\"Bearer Token authentication\",\"type\":"
+                 "\"apiKey\",\"name\":\"authorization\",\"in\":\"header\"}},\"security\":[{\"BearerToken\":[]}]}\n");
     else
         buf_addz(out, "},\"securitySchemes\":{\"BearerToken\":{\"type\":\"apiKey\",\"description\":\"Bearer Token "
                       "authentication\",\"name\":\"authorization\",\"in\":\"header\"}}}}\n");
@@ -579,7 +591,8 @@ void document_v3_index(struct buf *out)
             group_hash(all[i]->group, v->version, hash);
             snprintf(path, sizeof path, "%s" STR_FMT "/" STR_FMT, all[i]->group.len ? "apis/" : "api",
                      STR_ARG(all[i]->group), STR_ARG(v->version));
-            buf_printf(out, "%s\"%s\":{\"serverRelativeURL\":\"/openapi/v3/%s?hash=%s\"}", comma ? "," : "", path, path, hash);
+            buf_printf(out, "%s\"%s\":{\"serverRelativeURL\":\"/openapi/v3/%s?hash=%s\"}", comma ? "," : "", path, path,
+                       hash);
             comma = true;
         }
     }

@@ -1,5 +1,5 @@
-/* document: OpenAPI documents made from the schema tables on demand, a piece at a time, so that no document is ever whole
- * in memory unless the caller keeps it.
+/* document: OpenAPI documents made from the schema tables on demand, a piece at a time, so that no document is ever
+ * whole in memory unless the caller keeps it.
  */
 #ifndef SKIFF_OPENAPI_DOCUMENT_H
 #define SKIFF_OPENAPI_DOCUMENT_H
@@ -27,7 +27,7 @@ struct document_writer {
     uint64_t needed[64]; /* bit per message: those the paths refer to */
 };
 bool document_v3_init(struct document_writer *w, struct str group, struct str version);
-void document_v2_init(struct document_writer *w); /* /openapi/v2 as JSON, for older clients */
+void document_v2_init(struct document_writer *w);               /* /openapi/v2 as JSON, for older clients */
 bool document_next(struct document_writer *w, struct buf *out); /* appends; false = nothing left, nothing appended */
 void document_v3_write(struct buf *out, struct document_writer *w); /* all of it */
 

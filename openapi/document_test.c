@@ -18,8 +18,12 @@ static struct value *parse(struct arena *a, struct buf *b)
     return v;
 }
 
-static const char *const groups[][2] = {{"", "v1"}, {"apps", "v1"}, {"batch", "v1"}, {"autoscaling", "v2"},
-                                        {"networking.k8s.io", "v1"}, {"events.k8s.io", "v1"}};
+static const char *const groups[][2] = {{"", "v1"},
+                                        {"apps", "v1"},
+                                        {"batch", "v1"},
+                                        {"autoscaling", "v2"},
+                                        {"networking.k8s.io", "v1"},
+                                        {"events.k8s.io", "v1"}};
 
 static void check_refs(const struct value *v, const struct value *schemas)
 {
@@ -63,7 +67,8 @@ static void test_deployment(void **state)
     document_v3_init(&w, STR("apps"), STR("v1"));
     document_v3_write(&out, &w);
     struct value *v = parse(a, &out);
-    struct value *path = value_get(value_getz(v, "paths"), STR("/apis/apps/v1/namespaces/{namespace}/deployments/{name}"));
+    struct value *path =
+        value_get(value_getz(v, "paths"), STR("/apis/apps/v1/namespaces/{namespace}/deployments/{name}"));
     assert_string_equal(value_str(value_path(value_path(path, "patch.x-kubernetes-group-version-kind"), "kind")).p,
                         "Deployment");
     struct value *pod = value_get(value_path(v, "components.schemas"), STR("io.k8s.api.core.v1.PodSpec"));
@@ -84,8 +89,8 @@ static void test_index(void **state)
     document_v3_index(&out);
     struct value *entry = value_get(value_getz(parse(a, &out), "paths"), STR("apis/apps/v1"));
     assert_true(document_v3_hash(STR("apps"), STR("v1"), hash));
-    assert_true(str_eq(value_path_str(entry, "serverRelativeURL"),
-                       arena_printf(a, "/openapi/v3/apis/apps/v1?hash=%s", hash)));
+    assert_true(
+        str_eq(value_path_str(entry, "serverRelativeURL"), arena_printf(a, "/openapi/v3/apis/apps/v1?hash=%s", hash)));
     buf_free(&out);
     arena_destroy(a);
 }

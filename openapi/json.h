@@ -3,8 +3,9 @@
  * With a schema, decoding normalises as Go's decoder does for Kubernetes types: field names match exactly
  * (case-sensitive), unknown fields are dropped and reported, duplicate fields are reported (last wins), null leaves a
  * field unset, wrong types are an error with upstream's text ("json: cannot unmarshal string into Go struct field
- * Container.spec.template.spec.containers.ports of type …"), quantities and times become canonical, members are put in the
- * wire order (protobuf-number order). Without one, everything stays as it is (numbers that are integers become VALUE_INT).
+ * Container.spec.template.spec.containers.ports of type …"), quantities and times become canonical, members are put in
+ * the wire order (protobuf-number order). Without one, everything stays as it is (numbers that are integers become
+ * VALUE_INT).
  */
 #ifndef SKIFF_OPENAPI_JSON_H
 #define SKIFF_OPENAPI_JSON_H
@@ -21,7 +22,7 @@ enum json_strictness { JSON_IGNORE, JSON_WARN, JSON_STRICT }; /* fieldValidation
 struct json_options {
     const struct schema_message *schema; /* NULL: plain */
     enum json_strictness strictness;
-    size_t max_depth;                    /* 0 = JSON_MAX_DEPTH (with schema) or 1000 (plain) */
+    size_t max_depth; /* 0 = JSON_MAX_DEPTH (with schema) or 1000 (plain) */
     /* JSON_WARN: unknown and duplicate fields, texts as upstream's: unknown field "spec.foo" */
     struct str *ret_warnings;
     size_t ret_n_warnings;

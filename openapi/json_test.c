@@ -237,8 +237,16 @@ static void escapes_anywhere(void **state)
     (void)state;
     static const struct {
         const char *given, *want;
-    } rows[] = {{"\"", "\\\""}, {"\\", "\\\\"}, {"<", "\\u003c"}, {">", "\\u003e"}, {"&", "\\u0026"}, {"\x1f", "\\u001f"},
-                {"\n", "\\n"}, {"\x7f", "\x7f"}, {"\xc3\xa9", "\xc3\xa9"}, {"\xe2\x80\xa8", "\\u2028"},
+    } rows[] = {{"\"", "\\\""},
+                {"\\", "\\\\"},
+                {"<", "\\u003c"},
+                {">", "\\u003e"},
+                {"&", "\\u0026"},
+                {"\x1f", "\\u001f"},
+                {"\n", "\\n"},
+                {"\x7f", "\x7f"},
+                {"\xc3\xa9", "\xc3\xa9"},
+                {"\xe2\x80\xa8", "\\u2028"},
                 {"\xe2\x80\xaa", "\xe2\x80\xaa"}};
     for (size_t row = 0; row < sizeof rows / sizeof *rows; row++)
         for (size_t before = 0; before < 150; before++)
@@ -265,7 +273,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(plain_json), cmocka_unit_test(typed_json), cmocka_unit_test(strictness),
         cmocka_unit_test(depth),      cmocka_unit_test(yaml),       cmocka_unit_test(alias_bomb),
-        cmocka_unit_test(many_keys),  cmocka_unit_test(pretty), cmocka_unit_test(escapes_anywhere),
+        cmocka_unit_test(many_keys),  cmocka_unit_test(pretty),     cmocka_unit_test(escapes_anywhere),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -21,7 +21,8 @@ int json_patch_apply(struct arena *a, const struct value *original, const struct
 int merge_patch_apply(struct arena *a, const struct value *original, const struct value *patch, struct value **ret,
                       struct err *err);
 /* Strategic merge by the schema's patch strategies and merge keys, with $patch, $setElementOrder/…,
- * $deleteFromPrimitiveList/… and $retainKeys. ERR_BAD_REQUEST with upstream's text when a directive or a merge key is wrong. */
+ * $deleteFromPrimitiveList/… and $retainKeys. ERR_BAD_REQUEST with upstream's text when a directive or a merge key is
+ * wrong. */
 int strategic_merge_apply(struct arena *a, const struct schema_message *m, const struct value *original,
                           const struct value *patch, struct value **ret, struct err *err);
 

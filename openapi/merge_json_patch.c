@@ -56,14 +56,15 @@ static struct value *parent_of(struct patching *p, struct str path, struct str *
 
 static int missing_path(struct patching *p, const char *op, struct str path)
 {
-    return err_set(p->err, ERR_INVALID, "%s operation does not apply: doc is missing path: \"" STR_FMT "\": missing value",
-                   op, STR_ARG(path));
+    return err_set(p->err, ERR_INVALID,
+                   "%s operation does not apply: doc is missing path: \"" STR_FMT "\": missing value", op,
+                   STR_ARG(path));
 }
 
 static int missing_key(struct patching *p, const char *op, struct str path)
 {
-    return err_set(p->err, ERR_INVALID, "%s operation does not apply: doc is missing key: " STR_FMT ": missing value", op,
-                   STR_ARG(path));
+    return err_set(p->err, ERR_INVALID, "%s operation does not apply: doc is missing key: " STR_FMT ": missing value",
+                   op, STR_ARG(path));
 }
 
 /* Position in a list; `end` allows "-" and one past the last. -1 when out of bounds. */
@@ -80,7 +81,8 @@ static int64_t position(const struct value *list, struct str token, bool end)
 static int bad_index(struct patching *p, const char *op, struct str path, struct str token)
 {
     return err_set(p->err, ERR_INVALID,
-                   "error in %s for path: '" STR_FMT "': Unable to access invalid index: " STR_FMT ": invalid index referenced",
+                   "error in %s for path: '" STR_FMT "': Unable to access invalid index: " STR_FMT
+                   ": invalid index referenced",
                    op, STR_ARG(path), STR_ARG(token));
 }
 
@@ -125,8 +127,9 @@ static int take(struct patching *p, const char *op, struct str path, struct valu
     *ret = value_get(at, token);
     if (!*ret)
         return err_set(p->err, ERR_INVALID,
-                       "error in %s for path: '" STR_FMT "': Unable to remove nonexistent key: " STR_FMT ": missing value", op,
-                       STR_ARG(path), STR_ARG(token));
+                       "error in %s for path: '" STR_FMT "': Unable to remove nonexistent key: " STR_FMT
+                       ": missing value",
+                       op, STR_ARG(path), STR_ARG(token));
     value_remove(at, token);
     return 0;
 }
@@ -192,7 +195,8 @@ static int apply_one(struct patching *p, const struct value *op)
     struct str path = value_str(path_value), from = value_str(value_getz(op, "from"));
     bool moves = str_eqz(name, "move") || str_eqz(name, "copy");
     if (!value_is(op, VALUE_MAP))
-        return err_set(p->err, ERR_BAD_REQUEST, "error decoding patch: json: cannot unmarshal into jsonpatch.Operation");
+        return err_set(p->err, ERR_BAD_REQUEST,
+                       "error decoding patch: json: cannot unmarshal into jsonpatch.Operation");
     if (!value_is(path_value, VALUE_STRING) || (path.len > 0 && path.p[0] != '/'))
         return path_value ? missing_path(p, name.len ? arena_str(p->a, name).p : "unknown", path)
                           : malformed(p, "" STR_FMT " operation has no path: missing value", name);

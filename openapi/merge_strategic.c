@@ -7,7 +7,8 @@
  *   $retainKeys: [k…]    in a map: every other key goes
  *   $deleteFromPrimitiveList/f: [v…]   beside list f: these values go
  *   $setElementOrder/f: [v… | {key}…]  beside list f: the order of the merged list
- * Without a schema for a place (unknown fields, free-form values) it falls back to a plain merge and lists are replaced.
+ * Without a schema for a place (unknown fields, free-form values) it falls back to a plain merge and lists are
+ * replaced.
  */
 #include "openapi/merge.h"
 
@@ -287,10 +288,10 @@ static int lone_directives(struct merging *g, const struct schema_message *m, co
             continue;
         struct place at = place_of(m, name);
         if (!(at.strategy & PATCH_MERGE))
-            return err_set(g->err, ERR_BAD_REQUEST, "setElementOrder of a list that is not merged: " STR_FMT, STR_ARG(name));
+            return err_set(g->err, ERR_BAD_REQUEST, "setElementOrder of a list that is not merged: " STR_FMT,
+                           STR_ARG(name));
         struct str merge_key = at.message ? at.merge_key : STR_NULL;
-        value_set(g->a, out, name,
-                  reorder(g, list, value_get(original, name), patch->map.members[i].value, merge_key));
+        value_set(g->a, out, name, reorder(g, list, value_get(original, name), patch->map.members[i].value, merge_key));
     }
     return 0;
 }

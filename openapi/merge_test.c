@@ -21,7 +21,8 @@ static struct value *parse(const char *json)
     return v;
 }
 
-static void check(const char *name, int rc, const struct value *got, const char *want, int want_code, const struct err *err)
+static void check(const char *name, int rc, const struct value *got, const char *want, int want_code,
+                  const struct err *err)
 {
     if (!want) {
         if (rc != want_code)
@@ -100,19 +101,22 @@ static void test_strategic(void **state)
         int code;
     } rows[] = {
         /* containers merge by name, their env too */
-        {"{\"spec\":{\"containers\":[{\"name\":\"a\",\"image\":\"x\",\"env\":[{\"name\":\"E\",\"value\":\"1\"}]},{\"name\":\"b\"}]}}",
+        {"{\"spec\":{\"containers\":[{\"name\":\"a\",\"image\":\"x\",\"env\":[{\"name\":\"E\",\"value\":\"1\"}]},{"
+         "\"name\":\"b\"}]}}",
          "{\"spec\":{\"containers\":[{\"name\":\"a\",\"image\":\"y\",\"env\":[{\"name\":\"F\",\"value\":\"2\"}]}]}}",
-         "{\"spec\":{\"containers\":[{\"name\":\"a\",\"image\":\"y\",\"env\":[{\"name\":\"E\",\"value\":\"1\"},{\"name\":\"F\","
+         "{\"spec\":{\"containers\":[{\"name\":\"a\",\"image\":\"y\",\"env\":[{\"name\":\"E\",\"value\":\"1\"},{"
+         "\"name\":\"F\","
          "\"value\":\"2\"}]},{\"name\":\"b\"}]}}",
          0},
         {"{\"spec\":{\"containers\":[{\"name\":\"a\"},{\"name\":\"b\"}]}}",
-         "{\"spec\":{\"containers\":[{\"name\":\"a\",\"$patch\":\"delete\"}]}}", "{\"spec\":{\"containers\":[{\"name\":\"b\"}]}}",
-         0},
+         "{\"spec\":{\"containers\":[{\"name\":\"a\",\"$patch\":\"delete\"}]}}",
+         "{\"spec\":{\"containers\":[{\"name\":\"b\"}]}}", 0},
         {"{\"spec\":{\"containers\":[{\"name\":\"a\"},{\"name\":\"b\"}]}}",
          "{\"spec\":{\"containers\":[{\"$patch\":\"replace\"},{\"name\":\"c\"}]}}",
          "{\"spec\":{\"containers\":[{\"name\":\"c\"}]}}", 0},
         {"{\"spec\":{\"containers\":[{\"name\":\"a\"},{\"name\":\"b\"}]}}",
-         "{\"spec\":{\"$setElementOrder/containers\":[{\"name\":\"c\"},{\"name\":\"b\"},{\"name\":\"a\"}],\"containers\":[{"
+         "{\"spec\":{\"$setElementOrder/"
+         "containers\":[{\"name\":\"c\"},{\"name\":\"b\"},{\"name\":\"a\"}],\"containers\":[{"
          "\"name\":\"c\"}]}}",
          "{\"spec\":{\"containers\":[{\"name\":\"c\"},{\"name\":\"b\"},{\"name\":\"a\"}]}}", 0},
         /* tolerations have no merge strategy: replaced */
@@ -121,15 +125,19 @@ static void test_strategic(void **state)
         {"{\"metadata\":{\"finalizers\":[\"a\",\"b\"]}}",
          "{\"metadata\":{\"$deleteFromPrimitiveList/finalizers\":[\"a\"],\"finalizers\":[\"c\"]}}",
          "{\"metadata\":{\"finalizers\":[\"b\",\"c\"]}}", 0},
-        {"{\"metadata\":{\"finalizers\":[\"a\",\"b\"]}}", "{\"metadata\":{\"$deleteFromPrimitiveList/finalizers\":[\"a\"]}}",
-         "{\"metadata\":{\"finalizers\":[\"b\"]}}", 0},
-        {"{\"metadata\":{\"labels\":{\"a\":\"1\",\"b\":\"2\"}}}", "{\"metadata\":{\"labels\":{\"a\":null,\"c\":\"3\"}}}",
+        {"{\"metadata\":{\"finalizers\":[\"a\",\"b\"]}}",
+         "{\"metadata\":{\"$deleteFromPrimitiveList/finalizers\":[\"a\"]}}", "{\"metadata\":{\"finalizers\":[\"b\"]}}",
+         0},
+        {"{\"metadata\":{\"labels\":{\"a\":\"1\",\"b\":\"2\"}}}",
+         "{\"metadata\":{\"labels\":{\"a\":null,\"c\":\"3\"}}}",
          "{\"metadata\":{\"labels\":{\"b\":\"2\",\"c\":\"3\"}}}", 0},
-        {"{\"metadata\":{\"labels\":{\"a\":\"1\"}}}", "{\"metadata\":{\"labels\":{\"$patch\":\"replace\",\"c\":\"3\"}}}",
+        {"{\"metadata\":{\"labels\":{\"a\":\"1\"}}}",
+         "{\"metadata\":{\"labels\":{\"$patch\":\"replace\",\"c\":\"3\"}}}",
          "{\"metadata\":{\"labels\":{\"c\":\"3\"}}}", 0},
         /* volumes retain keys */
         {"{\"spec\":{\"volumes\":[{\"name\":\"v\",\"emptyDir\":{}}]}}",
-         "{\"spec\":{\"volumes\":[{\"name\":\"v\",\"$retainKeys\":[\"name\",\"configMap\"],\"configMap\":{\"name\":\"c\"}}]}}",
+         "{\"spec\":{\"volumes\":[{\"name\":\"v\",\"$retainKeys\":[\"name\",\"configMap\"],\"configMap\":{\"name\":"
+         "\"c\"}}]}}",
          "{\"spec\":{\"volumes\":[{\"name\":\"v\",\"configMap\":{\"name\":\"c\"}}]}}", 0},
         {"{\"spec\":{\"containers\":[]}}", "{\"spec\":{\"containers\":[{\"image\":\"x\"}]}}", NULL, ERR_BAD_REQUEST},
         {"{}", "{\"spec\":{\"$patch\":\"what\"}}", NULL, ERR_BAD_REQUEST},
@@ -137,7 +145,8 @@ static void test_strategic(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct err err = ERR_INIT;
         struct value *got = NULL;
-        int rc = strategic_merge_apply(arena, &schema_core_v1_pod, parse(rows[i].original), parse(rows[i].patch), &got, &err);
+        int rc = strategic_merge_apply(arena, &schema_core_v1_pod, parse(rows[i].original), parse(rows[i].patch), &got,
+                                       &err);
         check(rows[i].patch, rc, got, rows[i].want, rows[i].code, &err);
     }
 }

@@ -5,7 +5,6 @@
 
 #include <math.h>
 
-
 static struct value *empty_of(struct arena *a, const struct schema_field *f)
 {
     if (f->shape != SHAPE_SINGLE)

@@ -117,7 +117,8 @@ void problems_add(struct problems *p, enum problem_type type, struct str field, 
     push(p, type, field, &out);
 }
 
-void problems_add_unsupported(struct problems *p, struct str field, const struct value *bad, const struct str *supported)
+void problems_add_unsupported(struct problems *p, struct str field, const struct value *bad,
+                              const struct str *supported)
 {
     struct buf out = {0};
     struct value none = {.kind = VALUE_STRING, .string = STR("")};
@@ -161,8 +162,8 @@ struct str problems_text(const struct problems *p)
         buf_addz(&out, ": ");
         buf_add_str(&out, p->items[i].message);
     }
-    struct str text = n > 1 ? arena_printf(p->arena, "[" STR_FMT "]", STR_ARG(buf_str(&out)))
-                            : arena_str(p->arena, buf_str(&out));
+    struct str text =
+        n > 1 ? arena_printf(p->arena, "[" STR_FMT "]", STR_ARG(buf_str(&out))) : arena_str(p->arena, buf_str(&out));
     buf_free(&out);
     return text;
 }

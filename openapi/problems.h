@@ -1,7 +1,8 @@
 /* problems: the causes a validator found, as Kubernetes' field errors (Status details.causes).
  *
  * A problem has a type, the path of the field ("spec.containers[0].name", "metadata.labels[a/b]"), the bad value and a
- * detail. The text follows apimachinery's field.Error: `spec.replicas: Invalid value: -1: must be greater than or equal to 0`.
+ * detail. The text follows apimachinery's field.Error: `spec.replicas: Invalid value: -1: must be greater than or equal
+ * to 0`.
  */
 #ifndef SKIFF_OPENAPI_PROBLEMS_H
 #define SKIFF_OPENAPI_PROBLEMS_H
@@ -42,7 +43,8 @@ struct problems *problems_create(struct arena *a);
 void problems_add(struct problems *p, enum problem_type type, struct str field, const struct value *bad,
                   const char *detail_fmt, ...) __attribute__((format(printf, 5, 6)));
 /* "Unsupported value: "x": supported values: "A", "B"" ; `supported` ends with STR_NULL */
-void problems_add_unsupported(struct problems *p, struct str field, const struct value *bad, const struct str *supported);
+void problems_add_unsupported(struct problems *p, struct str field, const struct value *bad,
+                              const struct str *supported);
 /* "Too long: may not be more than N bytes" */
 void problems_add_too_long(struct problems *p, struct str field, size_t max);
 /* "Too many: N: must have at most M items" */
@@ -55,8 +57,8 @@ int problems_err(struct problems *p, struct err *err);
 /* Paths of fields, built on the way down without allocation until a problem is reported. */
 struct field_path {
     const struct field_path *parent;
-    struct str name;  /* a field, or the key when is_key */
-    size_t index;     /* used when name is STR_NULL */
+    struct str name; /* a field, or the key when is_key */
+    size_t index;    /* used when name is STR_NULL */
     bool is_key;
 };
 struct str field_path_text(struct arena *a, const struct field_path *p);

@@ -198,8 +198,9 @@ struct str labels_text(struct row *r, const struct value *labels)
     struct value_member *sorted = arena_memdup(r->a, labels->map.members, n * sizeof *sorted);
     qsort(sorted, n, sizeof *sorted, compare_member);
     for (size_t i = 0; i < n; i++)
-        out = append(r, out, ",",
-                     arena_printf(r->a, STR_FMT "=" STR_FMT, STR_ARG(sorted[i].key), STR_ARG(value_str(sorted[i].value))));
+        out = append(
+            r, out, ",",
+            arena_printf(r->a, STR_FMT "=" STR_FMT, STR_ARG(sorted[i].key), STR_ARG(value_str(sorted[i].value))));
     return out;
 }
 

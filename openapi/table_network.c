@@ -22,7 +22,8 @@ static void print_service(struct row *r)
     struct str text = STR(""), ip = value_str(value_at(value_path(svc, "spec.clusterIPs"), 0));
     for (size_t i = 0; i < value_len(ports); i++) {
         const struct value *p = value_at(ports, i);
-        long long node_port = (long long)value_path_int(p, "nodePort", 0), port = (long long)value_path_int(p, "port", 0);
+        long long node_port = (long long)value_path_int(p, "nodePort", 0),
+                  port = (long long)value_path_int(p, "port", 0);
         struct str protocol = value_path_str(p, "protocol");
         text = append(r, text, ",",
                       node_port ? arena_printf(r->a, "%lld:%lld/" STR_FMT, port, node_port, STR_ARG(protocol))
@@ -71,8 +72,8 @@ static void print_ingress_class(struct row *r)
     if (!value_is(p, VALUE_MAP))
         cell(r, STR("<none>"));
     else
-        cellf(r, STR_FMT "%s" STR_FMT "/" STR_FMT, STR_ARG(value_path_str(p, "kind")), group.len ? "." : "", STR_ARG(group),
-              STR_ARG(value_path_str(p, "name")));
+        cellf(r, STR_FMT "%s" STR_FMT "/" STR_FMT, STR_ARG(value_path_str(p, "kind")), group.len ? "." : "",
+              STR_ARG(group), STR_ARG(value_path_str(p, "name")));
     cell_age(r);
 }
 
@@ -82,7 +83,8 @@ static void print_endpoints(struct row *r)
     struct str text = STR("");
     size_t n = 0;
     for (size_t i = 0; i < value_len(subsets); i++) {
-        const struct value *s = value_at(subsets, i), *ports = value_getz(s, "ports"), *ips = value_getz(s, "addresses");
+        const struct value *s = value_at(subsets, i), *ports = value_getz(s, "ports"),
+                           *ips = value_getz(s, "addresses");
         size_t n_ports = value_len(ports);
         for (size_t j = 0; j < (n_ports ? n_ports : 1); j++) {
             for (size_t k = 0; k < value_len(ips); k++) {
@@ -92,7 +94,8 @@ static void print_endpoints(struct row *r)
                     continue;
                 bool v6 = str_contains(ip, STR(":"));
                 text = append(r, text, ",",
-                              n_ports ? arena_printf(r->a, "%s" STR_FMT "%s:%lld", v6 ? "[" : "", STR_ARG(ip), v6 ? "]" : "", port)
+                              n_ports ? arena_printf(r->a, "%s" STR_FMT "%s:%lld", v6 ? "[" : "", STR_ARG(ip),
+                                                     v6 ? "]" : "", port)
                                       : ip);
             }
         }
@@ -110,8 +113,9 @@ static void print_endpoint_slice(struct row *r)
     for (size_t i = 0; i < value_len(ports); i++) {
         const struct value *port = value_getz(value_at(ports, i), "port");
         if (n_ports++ < 3)
-            port_text = append(r, port_text, ",",
-                               value_is(port, VALUE_INT) ? arena_printf(r->a, "%lld", (long long)port->integer) : STR("*"));
+            port_text =
+                append(r, port_text, ",",
+                       value_is(port, VALUE_INT) ? arena_printf(r->a, "%lld", (long long)port->integer) : STR("*"));
     }
     for (size_t i = 0; i < value_len(endpoints); i++) {
         const struct value *addresses = value_getz(value_at(endpoints, i), "addresses");

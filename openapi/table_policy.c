@@ -141,8 +141,8 @@ static void print_priority_level(struct row *r)
                                          "spec.limited.limitResponse.queuing.handSize",
                                          "spec.limited.limitResponse.queuing.queueLengthLimit"};
     bool exempt = str_eqz(value_path_str(r->obj, "spec.type"), "Exempt");
-    const struct value *shares = value_path(
-        r->obj, exempt ? "spec.exempt.nominalConcurrencyShares" : "spec.limited.nominalConcurrencyShares");
+    const struct value *shares =
+        value_path(r->obj, exempt ? "spec.exempt.nominalConcurrencyShares" : "spec.limited.nominalConcurrencyShares");
     cell_name(r);
     cell_text(r, "spec.type");
     int_or_text(r, shares, "<none>");

@@ -1,4 +1,5 @@
-/* table_printers: inside of table: a function per table that writes the cells of one row, a file per family of kinds. */
+/* table_printers: inside of table: a function per table that writes the cells of one row, a file per family of kinds.
+ */
 #ifndef SKIFF_OPENAPI_TABLE_PRINTERS_H
 #define SKIFF_OPENAPI_TABLE_PRINTERS_H
 
@@ -27,8 +28,8 @@ void cell_bool(struct row *r, bool b);
 void cell_or(struct row *r, struct str text, const char *otherwise); /* otherwise when empty */
 void cell_name(struct row *r);
 void cell_age(struct row *r);
-void cell_text(struct row *r, const char *path); /* empty when absent */
-void cell_number(struct row *r, const char *path); /* zero when absent */
+void cell_text(struct row *r, const char *path);                   /* empty when absent */
+void cell_number(struct row *r, const char *path);                 /* zero when absent */
 void cell_containers(struct row *r, const struct value *pod_spec); /* names, then images */
 void cell_labels(struct row *r, const struct value *labels);       /* "a=b,c=d" or "<none>" */
 void cell_selector(struct row *r, const struct value *selector);   /* of a LabelSelector */

@@ -123,8 +123,11 @@ static struct str metric_text(struct row *r, const struct value *metric, const s
 {
     static const struct {
         const char *type, *source;
-    } sources[] = {{"Resource", "resource"}, {"ContainerResource", "containerResource"}, {"Pods", "pods"},
-                   {"Object", "object"},     {"External", "external"}};
+    } sources[] = {{"Resource", "resource"},
+                   {"ContainerResource", "containerResource"},
+                   {"Pods", "pods"},
+                   {"Object", "object"},
+                   {"External", "external"}};
     struct str type = value_path_str(metric, "type");
     for (size_t i = 0; i < 5; i++) {
         if (!str_eqz(type, sources[i].type))
@@ -133,8 +136,8 @@ static struct str metric_text(struct row *r, const struct value *metric, const s
         struct str now = amount(r, value_getz(s, "current")), want = amount(r, value_getz(m, "target"));
         bool average = value_path_str(m, "target.averageValue").len && i >= 3;
         if (i < 2)
-            return arena_printf(r->a, STR_FMT ": " STR_FMT "/" STR_FMT, STR_ARG(value_path_str(m, "name")), STR_ARG(now),
-                                STR_ARG(want));
+            return arena_printf(r->a, STR_FMT ": " STR_FMT "/" STR_FMT, STR_ARG(value_path_str(m, "name")),
+                                STR_ARG(now), STR_ARG(want));
         return arena_printf(r->a, STR_FMT "/" STR_FMT "%s", STR_ARG(now), STR_ARG(want), average ? " (avg)" : "");
     }
     return STR("<unknown type>");
@@ -142,7 +145,8 @@ static struct str metric_text(struct row *r, const struct value *metric, const s
 
 static void print_autoscaler(struct row *r)
 {
-    const struct value *metrics = value_path(r->obj, "spec.metrics"), *current = value_path(r->obj, "status.currentMetrics");
+    const struct value *metrics = value_path(r->obj, "spec.metrics"),
+                       *current = value_path(r->obj, "status.currentMetrics");
     const struct value *min = value_path(r->obj, "spec.minReplicas");
     struct str targets = STR("");
     size_t n = value_len(metrics);

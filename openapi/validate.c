@@ -4,8 +4,8 @@
 
 static const struct kind_rules *rules_of(const struct resource *r)
 {
-    static const struct kind_rules *const families[] = {pod_kinds,   service_kinds,    workload_kinds,  batch_kinds,
-                                                        core_kinds,  volume_kinds,     networking_kinds, governance_kinds};
+    static const struct kind_rules *const families[] = {pod_kinds,  service_kinds, workload_kinds,   batch_kinds,
+                                                        core_kinds, volume_kinds,  networking_kinds, governance_kinds};
     for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
         for (const struct kind_rules *k = families[i]; k->group; k++) {
             if (str_eqz(r->group, k->group) && str_eqz(r->kind, k->kind))
@@ -50,7 +50,8 @@ void validate_update(struct problems *p, const struct resource *r, const struct 
         k->update(&c, obj, old);
 }
 
-void validate_update_status(struct problems *p, const struct resource *r, const struct value *obj, const struct value *old)
+void validate_update_status(struct problems *p, const struct resource *r, const struct value *obj,
+                            const struct value *old)
 {
     struct check c = check_of(p, r, old);
     const struct kind_rules *k = rules_of(r);

@@ -89,7 +89,8 @@ static struct value_member *member_find(const struct value *map, struct str key)
     struct value_member *m = map->map.members, *end = m + map->map.len;
     char last = key.len ? key.p[key.len - 1] : 0;
     for (; m < end; m++)
-        if (m->key.len == key.len && (!key.len || (m->key.p[key.len - 1] == last && memcmp(m->key.p, key.p, key.len) == 0)))
+        if (m->key.len == key.len &&
+            (!key.len || (m->key.p[key.len - 1] == last && memcmp(m->key.p, key.p, key.len) == 0)))
             return m;
     return NULL;
 }

@@ -45,7 +45,7 @@ struct value *value_null(struct arena *a);
 struct value *value_bool(struct arena *a, bool b);
 struct value *value_int(struct arena *a, int64_t i);
 struct value *value_double(struct arena *a, double d);
-struct value *value_string(struct arena *a, struct str s); /* borrows the bytes */
+struct value *value_string(struct arena *a, struct str s);   /* borrows the bytes */
 struct value *value_stringz(struct arena *a, const char *z); /* borrows a literal */
 struct value *value_list(struct arena *a);
 struct value *value_map(struct arena *a);
@@ -56,22 +56,22 @@ static inline bool value_is(const struct value *v, enum value_kind kind)
 {
     return v && v->kind == kind;
 }
-struct value *value_get(const struct value *map, struct str key);     /* NULL when absent or not a map */
+struct value *value_get(const struct value *map, struct str key); /* NULL when absent or not a map */
 struct value *value_getz(const struct value *map, const char *key);
 /* Dotted path of map keys, e.g. "spec.template.metadata"; NULL when any step is missing. */
 struct value *value_path(const struct value *v, const char *path);
-struct str value_str(const struct value *v);                          /* STR_NULL unless a string */
+struct str value_str(const struct value *v); /* STR_NULL unless a string */
 struct str value_path_str(const struct value *v, const char *path);
 int64_t value_path_int(const struct value *v, const char *path, int64_t otherwise);
 bool value_path_bool(const struct value *v, const char *path, bool otherwise);
-size_t value_len(const struct value *v);                              /* of a list, map or string; 0 otherwise */
-struct value *value_at(const struct value *list, size_t i);           /* NULL past the end */
-bool value_equal(const struct value *a, const struct value *b);       /* deep; maps without regard to order */
+size_t value_len(const struct value *v);                        /* of a list, map or string; 0 otherwise */
+struct value *value_at(const struct value *list, size_t i);     /* NULL past the end */
+bool value_equal(const struct value *a, const struct value *b); /* deep; maps without regard to order */
 /* As value_equal where absent, null, and empty map or list count as the same ("semantic deep equal"). */
 bool value_semantic_equal(const struct value *a, const struct value *b);
 
 /* Writers. `map` and `list` must be of that kind. */
-void value_set(struct arena *a, struct value *map, struct str key, struct value *v); /* replaces or appends */
+void value_set(struct arena *a, struct value *map, struct str key, struct value *v);   /* replaces or appends */
 void value_setz(struct arena *a, struct value *map, const char *key, struct value *v); /* key must be a literal */
 /* Set by dotted path; missing maps on the way are made. */
 void value_set_path(struct arena *a, struct value *map, const char *path, struct value *v);

@@ -16,8 +16,9 @@
  * Names are snake case of the JSON name (nodeName → node_name, clusterIPs → cluster_ips, podIP → pod_ip); keywords of C
  * and C++ get a trailing underscore (default_, operator_, continue_, namespace_, template_, int_, bool_).
  * Lists and entries have names of their own, so that functions can take them: struct core_v1_container_array,
- * struct str_array, struct str_entry (map of strings), struct str_entry_array, struct resource_v1_device_attribute_entry.
- * Strings point into the decoded text where it needs no unescaping, else into the arena: keep both alive.
+ * struct str_array, struct str_entry (map of strings), struct str_entry_array, struct
+ * resource_v1_device_attribute_entry. Strings point into the decoded text where it needs no unescaping, else into the
+ * arena: keep both alive.
  */
 #ifndef SKIFF_OPENAPI_VIEW_H
 #define SKIFF_OPENAPI_VIEW_H

@@ -8,9 +8,8 @@
 /* Words that YAML 1.1 reads as something else than a string. */
 static bool is_reserved(struct str s)
 {
-    static const char *const words[] = {"",    "~",  "null", "true", "false", "yes",   "no",    "on",
-                                        "off", "y",  "n",    ".nan", ".inf",  "-.inf", "+.inf", "<<",
-                                        "=",   "---", "..."};
+    static const char *const words[] = {"",  "~",    "null", "true",  "false", "yes", "no", "on",  "off", "y",
+                                        "n", ".nan", ".inf", "-.inf", "+.inf", "<<",  "=",  "---", "..."};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
         if (str_eq_nocase(s, str_from(words[i])))
             return true;

@@ -36,7 +36,8 @@ const struct bootstrap_object bootstrap_objects[] = {
      "\"namespaces\":[\"*\"]}],\"nonResourceRules\":[{\"verbs\":[\"*\"],\"nonResourceURLs\":[\"*\"]}]}]},"
      "\"status\":{\"conditions\":[{\"type\":\"Dangling\",\"status\":\"False\",\"lastTransitionTime\":\"NOW\","
      "\"reason\":\"Found\","
-     "\"message\":\"This FlowSchema references the PriorityLevelConfiguration object named \\\"exempt\\\" and it exists\"}]}}"},
+     "\"message\":\"This FlowSchema references the PriorityLevelConfiguration object named \\\"exempt\\\" and it "
+     "exists\"}]}}"},
     {FLOW, "flowschemas", NULL, "probes",
      "{\"metadata\":{\"generation\":1,\"annotations\":{\"apf.kubernetes.io/autoupdate-spec\":\"true\"}},"
      "\"spec\":{\"priorityLevelConfiguration\":{\"name\":\"exempt\"},\"matchingPrecedence\":2,"
@@ -45,7 +46,8 @@ const struct bootstrap_object bootstrap_objects[] = {
      "\"nonResourceRules\":[{\"verbs\":[\"get\"],\"nonResourceURLs\":[\"/healthz\",\"/readyz\",\"/livez\"]}]}]},"
      "\"status\":{\"conditions\":[{\"type\":\"Dangling\",\"status\":\"False\",\"lastTransitionTime\":\"NOW\","
      "\"reason\":\"Found\","
-     "\"message\":\"This FlowSchema references the PriorityLevelConfiguration object named \\\"exempt\\\" and it exists\"}]}}"},
+     "\"message\":\"This FlowSchema references the PriorityLevelConfiguration object named \\\"exempt\\\" and it "
+     "exists\"}]}}"},
     {FLOW, "flowschemas", NULL, "system-leader-election",
      "{\"metadata\":{\"generation\":1,\"annotations\":{\"apf.kubernetes.io/autoupdate-spec\":\"true\"}},"
      "\"spec\":{\"priorityLevelConfiguration\":{\"name\":\"leader-election\"},\"matchingPrecedence\":100,"
@@ -56,7 +58,8 @@ const struct bootstrap_object bootstrap_objects[] = {
      "\"create\",\"update\"],\"apiGroups\":[\"coordination.k8s.io\"],\"resources\":[\"leases\"],"
      "\"namespaces\":[\"*\"]}]}]},\"status\":{\"conditions\":[{\"type\":\"Dangling\",\"status\":\"False\","
      "\"lastTransitionTime\":\"NOW\",\"reason\":\"Found\","
-     "\"message\":\"This FlowSchema references the PriorityLevelConfiguration object named \\\"leader-election\\\" and it exists\"}]}}"},
+     "\"message\":\"This FlowSchema references the PriorityLevelConfiguration object named \\\"leader-election\\\" and "
+     "it exists\"}]}}"},
     {FLOW, "flowschemas", NULL, "system-node-high",
      "{\"metadata\":{\"generation\":1,\"annotations\":{\"apf.kubernetes.io/autoupdate-spec\":\"true\"}},"
      "\"spec\":{\"priorityLevelConfiguration\":{\"name\":\"node-high\"},\"matchingPrecedence\":400,"
@@ -66,7 +69,8 @@ const struct bootstrap_object bootstrap_objects[] = {
      "\"apiGroups\":[\"coordination.k8s.io\"],\"resources\":[\"leases\"],\"namespaces\":[\"*\"]}]}]},"
      "\"status\":{\"conditions\":[{\"type\":\"Dangling\",\"status\":\"False\",\"lastTransitionTime\":\"NOW\","
      "\"reason\":\"Found\","
-     "\"message\":\"This FlowSchema references the PriorityLevelConfiguration object named \\\"node-high\\\" and it exists\"}]}}"},
+     "\"message\":\"This FlowSchema references the PriorityLevelConfiguration object named \\\"node-high\\\" and it "
+     "exists\"}]}}"},
     {FLOW, "flowschemas", NULL, "system-nodes",
      "{\"metadata\":{\"generation\":1,\"annotations\":{\"apf.kubernetes.io/autoupdate-spec\":\"true\"}},"
      "\"spec\":{\"priorityLevelConfiguration\":{\"name\":\"system\"},\"matchingPrecedence\":500,"
@@ -76,7 +80,8 @@ const struct bootstrap_object bootstrap_objects[] = {
      "\"nonResourceRules\":[{\"verbs\":[\"*\"],\"nonResourceURLs\":[\"*\"]}]}]},"
      "\"status\":{\"conditions\":[{\"type\":\"Dangling\",\"status\":\"False\",\"lastTransitionTime\":\"NOW\","
      "\"reason\":\"Found\","
-     "\"message\":\"This FlowSchema references the PriorityLevelConfiguration object named \\\"system\\\" and it exists\"}]}}"},
+     "\"message\":\"This FlowSchema references the PriorityLevelConfiguration object named \\\"system\\\" and it "
+     "exists\"}]}}"},
     {FLOW, "flowschemas", NULL, "kube-controller-manager",
      "{\"metadata\":{\"generation\":1,\"annotations\":{\"apf.kubernetes.io/autoupdate-spec\":\"true\"}},"
      "\"spec\":{\"priorityLevelConfiguration\":{\"name\":\"workload-high\"},\"matchingPrecedence\":800,"
@@ -86,7 +91,8 @@ const struct bootstrap_object bootstrap_objects[] = {
      "\"nonResourceRules\":[{\"verbs\":[\"*\"],\"nonResourceURLs\":[\"*\"]}]}]},"
      "\"status\":{\"conditions\":[{\"type\":\"Dangling\",\"status\":\"False\",\"lastTransitionTime\":\"NOW\","
      "\"reason\":\"Found\","
-     "\"message\":\"This FlowSchema references the PriorityLevelConfiguration object named \\\"workload-high\\\" and it exists\"}]}}"},
+     "\"message\":\"This FlowSchema references the PriorityLevelConfiguration object named \\\"workload-high\\\" and "
+     "it exists\"}]}}"},
     {FLOW, "flowschemas", NULL, "kube-scheduler",
      "{\"metadata\":{\"generation\":1,\"annotations\":{\"apf.kubernetes.io/autoupdate-spec\":\"true\"}},"
      "\"spec\":{\"priorityLevelConfiguration\":{\"name\":\"workload-high\"},\"matchingPrecedence\":800,"
@@ -96,7 +102,8 @@ const struct bootstrap_object bootstrap_objects[] = {
      "\"nonResourceRules\":[{\"verbs\":[\"*\"],\"nonResourceURLs\":[\"*\"]}]}]},"
      "\"status\":{\"conditions\":[{\"type\":\"Dangling\",\"status\":\"False\",\"lastTransitionTime\":\"NOW\","
      "\"reason\":\"Found\","
-     "\"message\":\"This FlowSchema references the PriorityLevelConfiguration object named \\\"workload-high\\\" and it exists\"}]}}"},
+     "\"message\":\"This FlowSchema references the PriorityLevelConfiguration object named \\\"workload-high\\\" and "
+     "it exists\"}]}}"},
     {FLOW, "flowschemas", NULL, "kube-system-service-accounts",
      "{\"metadata\":{\"generation\":1,\"annotations\":{\"apf.kubernetes.io/autoupdate-spec\":\"true\"}},"
      "\"spec\":{\"priorityLevelConfiguration\":{\"name\":\"workload-high\"},\"matchingPrecedence\":900,"
@@ -106,7 +113,8 @@ const struct bootstrap_object bootstrap_objects[] = {
      "\"nonResourceRules\":[{\"verbs\":[\"*\"],\"nonResourceURLs\":[\"*\"]}]}]},"
      "\"status\":{\"conditions\":[{\"type\":\"Dangling\",\"status\":\"False\",\"lastTransitionTime\":\"NOW\","
      "\"reason\":\"Found\","
-     "\"message\":\"This FlowSchema references the PriorityLevelConfiguration object named \\\"workload-high\\\" and it exists\"}]}}"},
+     "\"message\":\"This FlowSchema references the PriorityLevelConfiguration object named \\\"workload-high\\\" and "
+     "it exists\"}]}}"},
     {FLOW, "flowschemas", NULL, "service-accounts",
      "{\"metadata\":{\"generation\":1,\"annotations\":{\"apf.kubernetes.io/autoupdate-spec\":\"true\"}},"
      "\"spec\":{\"priorityLevelConfiguration\":{\"name\":\"workload-low\"},\"matchingPrecedence\":9000,"
@@ -116,7 +124,8 @@ const struct bootstrap_object bootstrap_objects[] = {
      "\"nonResourceRules\":[{\"verbs\":[\"*\"],\"nonResourceURLs\":[\"*\"]}]}]},"
      "\"status\":{\"conditions\":[{\"type\":\"Dangling\",\"status\":\"False\",\"lastTransitionTime\":\"NOW\","
      "\"reason\":\"Found\","
-     "\"message\":\"This FlowSchema references the PriorityLevelConfiguration object named \\\"workload-low\\\" and it exists\"}]}}"},
+     "\"message\":\"This FlowSchema references the PriorityLevelConfiguration object named \\\"workload-low\\\" and it "
+     "exists\"}]}}"},
     {FLOW, "flowschemas", NULL, "global-default",
      "{\"metadata\":{\"generation\":1,\"annotations\":{\"apf.kubernetes.io/autoupdate-spec\":\"true\"}},"
      "\"spec\":{\"priorityLevelConfiguration\":{\"name\":\"global-default\"},\"matchingPrecedence\":9900,"
@@ -127,7 +136,8 @@ const struct bootstrap_object bootstrap_objects[] = {
      "\"nonResourceRules\":[{\"verbs\":[\"*\"],\"nonResourceURLs\":[\"*\"]}]}]},"
      "\"status\":{\"conditions\":[{\"type\":\"Dangling\",\"status\":\"False\",\"lastTransitionTime\":\"NOW\","
      "\"reason\":\"Found\","
-     "\"message\":\"This FlowSchema references the PriorityLevelConfiguration object named \\\"global-default\\\" and it exists\"}]}}"},
+     "\"message\":\"This FlowSchema references the PriorityLevelConfiguration object named \\\"global-default\\\" and "
+     "it exists\"}]}}"},
     {FLOW, "flowschemas", NULL, "catch-all",
      "{\"metadata\":{\"generation\":1,\"annotations\":{\"apf.kubernetes.io/autoupdate-spec\":\"true\"}},"
      "\"spec\":{\"priorityLevelConfiguration\":{\"name\":\"catch-all\"},\"matchingPrecedence\":10000,"
@@ -138,7 +148,8 @@ const struct bootstrap_object bootstrap_objects[] = {
      "\"nonResourceRules\":[{\"verbs\":[\"*\"],\"nonResourceURLs\":[\"*\"]}]}]},"
      "\"status\":{\"conditions\":[{\"type\":\"Dangling\",\"status\":\"False\",\"lastTransitionTime\":\"NOW\","
      "\"reason\":\"Found\","
-     "\"message\":\"This FlowSchema references the PriorityLevelConfiguration object named \\\"catch-all\\\" and it exists\"}]}}"},
+     "\"message\":\"This FlowSchema references the PriorityLevelConfiguration object named \\\"catch-all\\\" and it "
+     "exists\"}]}}"},
     {FLOW, "prioritylevelconfigurations", NULL, "catch-all",
      "{\"metadata\":{\"generation\":1,\"annotations\":{\"apf.kubernetes.io/autoupdate-spec\":\"true\"}},"
      "\"spec\":{\"type\":\"Limited\",\"limited\":{\"nominalConcurrencyShares\":5,"

@@ -1,10 +1,12 @@
-/* bootstrap tables: the objects every cluster has before anyone acts, as data. api/bootstrap.c makes objects of them. */
+/* bootstrap tables: the objects every cluster has before anyone acts, as data. api/bootstrap.c makes objects of them.
+ */
 #ifndef SKIFF_API_BOOTSTRAP_TABLES_H
 #define SKIFF_API_BOOTSTRAP_TABLES_H
 
 #include <stddef.h>
 
-/* One rule of a role; rows of one role stand together. NULL verbs: a role without rules. The table ends with a NULL role. */
+/* One rule of a role; rows of one role stand together. NULL verbs: a role without rules. The table ends with a NULL
+ * role. */
 struct bootstrap_rule {
     const char *namespace_, *role, *verbs, *groups, *resources, *names, *urls;
 };

@@ -98,7 +98,8 @@ static bool is_metadata(const struct media_range *r)
 
 static bool is_meta_version(const struct media_range *r)
 {
-    return str_eq(r->group, STR("meta.k8s.io")) && (str_eq(r->version, STR("v1")) || str_eq(r->version, STR("v1beta1")));
+    return str_eq(r->group, STR("meta.k8s.io")) &&
+           (str_eq(r->version, STR("v1")) || str_eq(r->version, STR("v1beta1")));
 }
 
 int accept_object(struct arena *a, struct str header, enum api_format *ret, struct str *ret_table_version,
@@ -125,5 +126,6 @@ int accept_object(struct arena *a, struct str header, enum api_format *ret, stru
         *ret_table_version = arena_str(a, r->version);
         return 0;
     }
-    return err_set(err, ERR_NOT_ACCEPTABLE, "only the following media types are accepted: application/json, application/yaml");
+    return err_set(err, ERR_NOT_ACCEPTABLE,
+                   "only the following media types are accepted: application/json, application/yaml");
 }

@@ -5,9 +5,9 @@
 #include "api/request.h"
 
 struct media_range {
-    struct str type;          /* "application/json", "*" "/" "*" */
+    struct str type;                        /* "application/json", "*" "/" "*" */
     struct str as, group, version, profile; /* parameters; STR_NULL when absent */
-    int quality;              /* thousandths */
+    int quality;                            /* thousandths */
 };
 
 /* In order of preference; those of quality 0 are left out. An absent header is one of everything. */

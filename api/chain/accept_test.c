@@ -1,9 +1,9 @@
 #include "api/chain/accept.h"
 
-#include <stdarg.h>
-#include <setjmp.h>
-#include <stdint.h>
 #include <cmocka.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
 
 static const struct {
     const char *given;
@@ -20,7 +20,9 @@ static const struct {
     {"application/vnd.kubernetes.protobuf", -1},
     {"text/plain", -1},
     {"application/json;q=0", -1},
-    {"application/json;as=Table;v=v1;g=meta.k8s.io, application/json;as=Table;v=v1beta1;g=meta.k8s.io, application/json", API_TABLE},
+    {"application/json;as=Table;v=v1;g=meta.k8s.io, application/json;as=Table;v=v1beta1;g=meta.k8s.io, "
+     "application/json",
+     API_TABLE},
     {"application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1", API_METADATA},
     {"application/json;as=Nonsense;g=meta.k8s.io;v=v1", -1},
     {"application/json;as=Nonsense;g=meta.k8s.io;v=v1,application/json", API_JSON},

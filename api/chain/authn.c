@@ -18,9 +18,9 @@ struct authenticator {
     struct api_server *server;
     const struct resource *service_accounts, *pods, *secrets, *nodes;
     struct identity *anonymous;
-    struct map *fixed;     /* token of the file → struct identity */
-    pthread_mutex_t lock;  /* over `tokens` */
-    struct map tokens;     /* verified service-account token → struct identity */
+    struct map *fixed;    /* token of the file → struct identity */
+    pthread_mutex_t lock; /* over `tokens` */
+    struct map tokens;    /* verified service-account token → struct identity */
 };
 
 int authenticator_create(struct api_server *server, struct authenticator **ret, struct err *err)
@@ -112,8 +112,8 @@ static bool alive(struct authenticator *a, const struct resource *r, struct str 
     return ok;
 }
 
-/* The objects a token stands on must exist with the same uid. Upstream lets a token of a pod go on while the pod is being
- * deleted, so mere existence is the rule. */
+/* The objects a token stands on must exist with the same uid. Upstream lets a token of a pod go on while the pod is
+ * being deleted, so mere existence is the rule. */
 static int still_bound(struct authenticator *a, struct identity *id, struct err *err)
 {
     const struct token_claims *c = &id->claims;

@@ -28,8 +28,8 @@ void identity_set(struct identity *id, struct str name, struct str uid, const st
     }
     if (!there)
         list[n_groups++] = authenticated;
-    id->user = (struct api_user){.name = arena_str(id->arena, name), .uid = arena_str(id->arena, uid), .groups = list,
-                                 .n_groups = n_groups};
+    id->user = (struct api_user){
+        .name = arena_str(id->arena, name), .uid = arena_str(id->arena, uid), .groups = list, .n_groups = n_groups};
 }
 
 void identity_add_extra(struct identity *id, const char *key, struct str value)

@@ -10,7 +10,7 @@ struct identity {
     struct ref ref;
     struct arena *arena; /* everything below lives here */
     struct api_user user;
-    struct token_claims claims; /* of a service-account token; subject STR_NULL otherwise */
+    struct token_claims claims;       /* of a service-account token; subject STR_NULL otherwise */
     _Atomic int64_t checked_revision; /* the claims' objects were seen alive at this revision of the cache */
 };
 

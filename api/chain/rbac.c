@@ -48,8 +48,8 @@ struct api_attributes api_request_attributes(const struct api_request *req)
     return at;
 }
 
-/* A tree's content is told apart by its size and its newest revision: every create and update leaves an object newer than
- * all before, and a deletion leaves fewer. */
+/* A tree's content is told apart by its size and its newest revision: every create and update leaves an object newer
+ * than all before, and a deletion leaves fewer. */
 static void tree_mark(const struct object_tree *t, size_t *ret_len, int64_t *ret_newest)
 {
     struct object_tree_iter it;
@@ -131,7 +131,8 @@ void rbac_destroy(struct rbac *r)
 }
 
 /* user, groups, verb, group, resource, subresource and namespace, each closed by a zero byte. */
-static bool memo_key(const struct api_user *user, const struct api_attributes *at, char *key, size_t cap, size_t *ret_len)
+static bool memo_key(const struct api_user *user, const struct api_attributes *at, char *key, size_t cap,
+                     size_t *ret_len)
 {
     size_t len = 0;
     const struct str parts[] = {user->name, at->verb, at->group, at->resource, at->subresource, at->namespace_};
@@ -149,7 +150,8 @@ static bool memo_key(const struct api_user *user, const struct api_attributes *a
     return true;
 }
 
-static enum decision decide(const struct rbac_rules *rules, const struct api_user *user, const struct api_attributes *at)
+static enum decision decide(const struct rbac_rules *rules, const struct api_user *user,
+                            const struct api_attributes *at)
 {
     bool by_name = false;
     struct api_attributes any = *at;

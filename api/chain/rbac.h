@@ -1,11 +1,11 @@
 /* rbac: who may do what, compiled from Roles, ClusterRoles and their bindings.
  *
- * The compiled rules belong to one revision of the four RBAC resources in the cache; a request that finds the cache's trees
- * changed compiles anew first, so an answer always reflects every write answered before. Decisions are remembered per
- * (user, verb, resource, namespace) for the life of a compilation. Any thread may ask.
+ * The compiled rules belong to one revision of the four RBAC resources in the cache; a request that finds the cache's
+ * trees changed compiles anew first, so an answer always reflects every write answered before. Decisions are remembered
+ * per (user, verb, resource, namespace) for the life of a compilation. Any thread may ask.
  *
- * Members of system:masters may do everything. Subresources are matched as "pods/log", "pods/x", "x/log"; resourceNames,
- * nonResourceURLs (with a trailing *) and service-account subjects behave as upstream's.
+ * Members of system:masters may do everything. Subresources are matched as "pods/log", "pods/x", "x/log";
+ * resourceNames, nonResourceURLs (with a trailing *) and service-account subjects behave as upstream's.
  */
 #ifndef SKIFF_API_CHAIN_RBAC_H
 #define SKIFF_API_CHAIN_RBAC_H
@@ -16,9 +16,9 @@ struct rbac;
 struct cache;
 
 struct api_attributes {
-    struct str verb;       /* "list", "deletecollection", "impersonate", …; lower-case HTTP method for paths */
+    struct str verb; /* "list", "deletecollection", "impersonate", …; lower-case HTTP method for paths */
     struct str group, resource, subresource, namespace_, name;
-    bool non_resource;     /* then only verb and path count */
+    bool non_resource; /* then only verb and path count */
     struct str path;
 };
 

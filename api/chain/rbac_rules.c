@@ -18,8 +18,8 @@ struct role {
     size_t n_rules;
 };
 
-struct grant { /* what one binding gives one subject */
-    struct str namespace_; /* empty = everywhere */
+struct grant {               /* what one binding gives one subject */
+    struct str namespace_;   /* empty = everywhere */
     const struct role *role; /* NULL: the role named does not exist */
     struct str missing;
     struct grant *next;
@@ -98,9 +98,8 @@ static void binding_add(struct rbac_rules *r, bool cluster, const struct value *
     struct str ns = cluster ? STR_NULL : arena_str(r->arena, value_path_str(v, "metadata.namespace"));
     struct str name = value_path_str(v, "roleRef.name");
     bool cluster_role = str_eq(value_path_str(v, "roleRef.kind"), STR("ClusterRole"));
-    struct str key = cluster_role
-                         ? arena_printf(r->arena, "C/" STR_FMT, STR_ARG(name))
-                         : arena_printf(r->arena, "R/" STR_FMT "/" STR_FMT, STR_ARG(ns), STR_ARG(name));
+    struct str key = cluster_role ? arena_printf(r->arena, "C/" STR_FMT, STR_ARG(name))
+                                  : arena_printf(r->arena, "R/" STR_FMT "/" STR_FMT, STR_ARG(ns), STR_ARG(name));
     struct grant g = {.namespace_ = ns, .role = map_get(&r->roles, key)};
     if (!g.role)
         g.missing = arena_printf(r->arena, "%s.rbac.authorization.k8s.io \"" STR_FMT "\" not found",
@@ -350,8 +349,13 @@ struct value *rbac_rules_list(const struct rbac_rules *r, struct arena *a, const
 static bool right_held(const struct rbac_rules *r, const struct api_user *user, struct str namespace_, struct str verb,
                        struct str group, struct str resource, struct str name, struct str url)
 {
-    struct api_attributes at = {.verb = verb, .group = group, .resource = resource, .name = name,
-                                .namespace_ = namespace_, .non_resource = url.len > 0, .path = url};
+    struct api_attributes at = {.verb = verb,
+                                .group = group,
+                                .resource = resource,
+                                .name = name,
+                                .namespace_ = namespace_,
+                                .non_resource = url.len > 0,
+                                .path = url};
     struct str rest = resource, base;
     if (str_split(&rest, '/', &base) && rest.p) {
         at.resource = base;

@@ -1,15 +1,16 @@
 #include "api/chain/rbac_rules.h"
 #include "openapi/json.h"
 
-#include <stdarg.h>
-#include <setjmp.h>
-#include <stdint.h>
 #include <cmocka.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
 
 static const char *const given[RBAC_KINDS] = {
-    [RBAC_ROLES] = "[{\"metadata\":{\"name\":\"r\",\"namespace\":\"a\"},\"rules\":["
-                   "{\"verbs\":[\"get\",\"list\"],\"apiGroups\":[\"\"],\"resources\":[\"pods\",\"pods/log\"]},"
-                   "{\"verbs\":[\"get\"],\"apiGroups\":[\"\"],\"resources\":[\"secrets\"],\"resourceNames\":[\"s\"]}]}]",
+    [RBAC_ROLES] =
+        "[{\"metadata\":{\"name\":\"r\",\"namespace\":\"a\"},\"rules\":["
+        "{\"verbs\":[\"get\",\"list\"],\"apiGroups\":[\"\"],\"resources\":[\"pods\",\"pods/log\"]},"
+        "{\"verbs\":[\"get\"],\"apiGroups\":[\"\"],\"resources\":[\"secrets\"],\"resourceNames\":[\"s\"]}]}]",
     [RBAC_CLUSTER_ROLES] = "[{\"metadata\":{\"name\":\"all\"},\"rules\":["
                            "{\"verbs\":[\"*\"],\"apiGroups\":[\"*\"],\"resources\":[\"*\"]},"
                            "{\"verbs\":[\"*\"],\"nonResourceURLs\":[\"*\"]}]},"
@@ -19,16 +20,18 @@ static const char *const given[RBAC_KINDS] = {
                            "{\"verbs\":[\"update\"],\"apiGroups\":[\"apps\"],\"resources\":[\"*/scale\"]}]},"
                            "{\"metadata\":{\"name\":\"system:node\"},\"rules\":["
                            "{\"verbs\":[\"get\"],\"apiGroups\":[\"\"],\"resources\":[\"nodes\"]}]}]",
-    [RBAC_ROLE_BINDINGS] = "[{\"metadata\":{\"name\":\"b\",\"namespace\":\"a\"},\"roleRef\":{\"kind\":\"Role\",\"name\":\"r\"},"
-                           "\"subjects\":[{\"kind\":\"User\",\"name\":\"u\"},{\"kind\":\"ServiceAccount\",\"name\":\"x\"}]},"
-                           "{\"metadata\":{\"name\":\"c\",\"namespace\":\"a\"},\"roleRef\":{\"kind\":\"Role\",\"name\":\"gone\"},"
-                           "\"subjects\":[{\"kind\":\"User\",\"name\":\"lost\"}]}]",
-    [RBAC_CLUSTER_ROLE_BINDINGS] = "[{\"metadata\":{\"name\":\"b\"},\"roleRef\":{\"kind\":\"ClusterRole\",\"name\":\"all\"},"
-                                   "\"subjects\":[{\"kind\":\"Group\",\"name\":\"admins\"}]},"
-                                   "{\"metadata\":{\"name\":\"c\"},\"roleRef\":{\"kind\":\"ClusterRole\",\"name\":\"look\"},"
-                                   "\"subjects\":[{\"kind\":\"User\",\"name\":\"u\"}]},"
-                                   "{\"metadata\":{\"name\":\"d\"},\"roleRef\":{\"kind\":\"ClusterRole\",\"name\":\"scale\"},"
-                                   "\"subjects\":[{\"kind\":\"User\",\"name\":\"u\"}]}]",
+    [RBAC_ROLE_BINDINGS] =
+        "[{\"metadata\":{\"name\":\"b\",\"namespace\":\"a\"},\"roleRef\":{\"kind\":\"Role\",\"name\":\"r\"},"
+        "\"subjects\":[{\"kind\":\"User\",\"name\":\"u\"},{\"kind\":\"ServiceAccount\",\"name\":\"x\"}]},"
+        "{\"metadata\":{\"name\":\"c\",\"namespace\":\"a\"},\"roleRef\":{\"kind\":\"Role\",\"name\":\"gone\"},"
+        "\"subjects\":[{\"kind\":\"User\",\"name\":\"lost\"}]}]",
+    [RBAC_CLUSTER_ROLE_BINDINGS] =
+        "[{\"metadata\":{\"name\":\"b\"},\"roleRef\":{\"kind\":\"ClusterRole\",\"name\":\"all\"},"
+        "\"subjects\":[{\"kind\":\"Group\",\"name\":\"admins\"}]},"
+        "{\"metadata\":{\"name\":\"c\"},\"roleRef\":{\"kind\":\"ClusterRole\",\"name\":\"look\"},"
+        "\"subjects\":[{\"kind\":\"User\",\"name\":\"u\"}]},"
+        "{\"metadata\":{\"name\":\"d\"},\"roleRef\":{\"kind\":\"ClusterRole\",\"name\":\"scale\"},"
+        "\"subjects\":[{\"kind\":\"User\",\"name\":\"u\"}]}]",
 };
 
 static struct arena *arena;
@@ -87,9 +90,12 @@ static void test_resources(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct str group = str_from(rows[i].group);
         struct api_user user = {.name = str_from(rows[i].user), .groups = &group, .n_groups = 1};
-        struct api_attributes at = {.verb = str_from(rows[i].verb), .group = str_from(rows[i].api_group),
-                                    .resource = str_from(rows[i].resource), .subresource = str_from(rows[i].sub),
-                                    .namespace_ = str_from(rows[i].ns), .name = str_from(rows[i].name)};
+        struct api_attributes at = {.verb = str_from(rows[i].verb),
+                                    .group = str_from(rows[i].api_group),
+                                    .resource = str_from(rows[i].resource),
+                                    .subresource = str_from(rows[i].sub),
+                                    .namespace_ = str_from(rows[i].ns),
+                                    .name = str_from(rows[i].name)};
         if (rbac_rules_allow(rules, &user, &at, &(bool){false}) != rows[i].want)
             fail_msg("row %zu: %s %s %s/%s", i, rows[i].user, rows[i].verb, rows[i].resource, rows[i].sub);
     }
@@ -101,7 +107,8 @@ static void test_paths(void **state)
     static const struct {
         const char *path;
         bool want;
-    } paths[] = {{"/healthz", true}, {"/healthz/", false}, {"/openapi/v3/api", true}, {"/openapi", false}, {"/metrics", false}};
+    } paths[] = {
+        {"/healthz", true}, {"/healthz/", false}, {"/openapi/v3/api", true}, {"/openapi", false}, {"/metrics", false}};
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
         struct api_user user = {.name = STR("u")};
         struct api_attributes at = {.verb = STR("get"), .non_resource = true, .path = str_from(paths[i].path)};
@@ -116,11 +123,17 @@ static void test_words(void **state)
     struct err err = ERR_INIT;
     struct api_attributes at = {.verb = STR("list"), .resource = STR("pods"), .namespace_ = STR("default")};
     rbac_forbid(&user, &at, &err);
-    assert_string_equal(err.message, "pods is forbidden: User \"x\" cannot list resource \"pods\" in API group \"\" in the namespace \"default\"");
-    at = (struct api_attributes){.verb = STR("update"), .group = STR("apps"), .resource = STR("deployments"),
-                                 .subresource = STR("scale"), .name = STR("d")};
+    assert_string_equal(
+        err.message,
+        "pods is forbidden: User \"x\" cannot list resource \"pods\" in API group \"\" in the namespace \"default\"");
+    at = (struct api_attributes){.verb = STR("update"),
+                                 .group = STR("apps"),
+                                 .resource = STR("deployments"),
+                                 .subresource = STR("scale"),
+                                 .name = STR("d")};
     rbac_forbid(&user, &at, &err);
-    assert_string_equal(err.message, "deployments.apps \"d\" is forbidden: User \"x\" cannot update resource \"deployments/scale\" in API group \"apps\" at the cluster scope");
+    assert_string_equal(err.message, "deployments.apps \"d\" is forbidden: User \"x\" cannot update resource "
+                                     "\"deployments/scale\" in API group \"apps\" at the cluster scope");
     at = (struct api_attributes){.verb = STR("get"), .non_resource = true, .path = STR("/metrics")};
     rbac_forbid(&user, &at, &err);
     assert_string_equal(err.message, "forbidden: User \"x\" cannot get path \"/metrics\"");
@@ -137,11 +150,15 @@ static void test_cover(void **state)
     struct value *v;
     struct str missing;
     struct api_user user = {.name = STR("u")};
-    assert_int_equal(json_decode(arena, STR("[{\"verbs\":[\"get\"],\"apiGroups\":[\"\"],\"resources\":[\"pods\"]}]"), &plain, &v, &err), 0);
+    assert_int_equal(json_decode(arena, STR("[{\"verbs\":[\"get\"],\"apiGroups\":[\"\"],\"resources\":[\"pods\"]}]"),
+                                 &plain, &v, &err),
+                     0);
     assert_int_equal(rbac_rules_cover(rules, arena, &user, STR("a"), v, &missing), 0);
     assert_int_equal(rbac_rules_cover(rules, arena, &user, STR("b"), v, &missing), 1);
     assert_true(str_eqz(missing, "{APIGroups:[\"\"], Resources:[\"pods\"], Verbs:[\"get\"]}"));
-    assert_int_equal(json_decode(arena, STR("[{\"verbs\":[\"*\"],\"apiGroups\":[\"\"],\"resources\":[\"pods\"]}]"), &plain, &v, &err), 0);
+    assert_int_equal(json_decode(arena, STR("[{\"verbs\":[\"*\"],\"apiGroups\":[\"\"],\"resources\":[\"pods\"]}]"),
+                                 &plain, &v, &err),
+                     0);
     assert_int_equal(rbac_rules_cover(rules, arena, &user, STR("a"), v, &missing), 1);
 }
 

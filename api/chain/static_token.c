@@ -49,7 +49,8 @@ int static_tokens_parse(struct str text, const char *file, struct map *ret, stru
             continue;
         size_t n = csv_split(a, line, fields);
         if (n < 3 || !fields[0].len || !fields[1].len) {
-            rc = err_set(err, ERR_BAD_REQUEST, "%s line %d: a line is token,user,uid[,\"group1,group2\"]", file, number);
+            rc =
+                err_set(err, ERR_BAD_REQUEST, "%s line %d: a line is token,user,uid[,\"group1,group2\"]", file, number);
             break;
         }
         struct str groups[32], rest = n > 3 ? fields[3] : STR_NULL, group;

@@ -1,10 +1,10 @@
 #include "api/chain/identity.h"
 #include "api/chain/static_token.h"
 
-#include <stdarg.h>
-#include <setjmp.h>
-#include <stdint.h>
 #include <cmocka.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
 
 static void finish(struct map *m)
 {

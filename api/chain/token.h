@@ -35,7 +35,8 @@ void token_signer_destroy(struct token_signer *s);
 /* Thread-safe. The token is in the arena. */
 int token_issue(struct token_signer *s, struct arena *a, const struct token_claims *claims, struct str *ret_token,
                 struct err *err);
-/* 0 with the claims in the arena; 1 = not a token of ours (other issuer, not a JWT); ERR_UNAUTHORIZED = ours and bad. */
+/* 0 with the claims in the arena; 1 = not a token of ours (other issuer, not a JWT); ERR_UNAUTHORIZED = ours and bad.
+ */
 int token_verify(struct token_signer *s, struct arena *a, struct str token, struct token_claims *ret, struct err *err);
 /* The public key as a JSON Web Key Set. */
 struct str token_jwks(struct token_signer *s, struct arena *a);

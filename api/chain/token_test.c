@@ -2,11 +2,11 @@
 #include "base/clock.h"
 #include "base/net/tls.h"
 
-#include <stdarg.h>
+#include <cmocka.h>
 #include <setjmp.h>
+#include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <cmocka.h>
 
 static struct token_signer *signer_new(void)
 {
@@ -26,8 +26,10 @@ static void test_round_trip(void **state)
     struct token_signer *s = signer_new();
     struct err err = ERR_INIT;
     struct str token;
-    struct token_claims got, want = {.namespace_ = STR("ns"), .service_account = {STR("sa"), STR("uid-1")},
-                                     .pod = {STR("p"), STR("uid-2")}, .expires_s = clock_wall_ms() / 1000 + 600};
+    struct token_claims got, want = {.namespace_ = STR("ns"),
+                                     .service_account = {STR("sa"), STR("uid-1")},
+                                     .pod = {STR("p"), STR("uid-2")},
+                                     .expires_s = clock_wall_ms() / 1000 + 600};
     assert_int_equal(token_issue(s, a, &want, &token, &err), 0);
     assert_int_equal(token_verify(s, a, token, &got, &err), 0);
     assert_true(str_eqz(got.subject, "system:serviceaccount:ns:sa"));
@@ -47,7 +49,8 @@ static void test_bad(void **state)
     struct token_signer *s = signer_new(), *other = signer_new();
     struct err err = ERR_INIT;
     struct str token;
-    struct token_claims got, c = {.namespace_ = STR("ns"), .service_account = {STR("sa"), STR("u")},
+    struct token_claims got, c = {.namespace_ = STR("ns"),
+                                  .service_account = {STR("sa"), STR("u")},
                                   .expires_s = clock_wall_ms() / 1000 + 600};
     assert_int_equal(token_issue(other, a, &c, &token, &err), 0);
     assert_int_equal(token_verify(s, a, token, &got, &err), ERR_UNAUTHORIZED);
@@ -68,7 +71,11 @@ static void test_bad(void **state)
     assert_int_equal(token_verify(s, a, STR("a.b.c"), &got, &err), 1);
     assert_int_equal(token_verify(s, a, STR("e30.e30."), &got, &err), 1);
     /* alg none */
-    assert_int_equal(token_verify(s, a, STR("eyJhbGciOiJub25lIn0.eyJpc3MiOiJodHRwczovL2t1YmVybmV0ZXMuZGVmYXVsdC5zdmMuY2x1c3Rlci5sb2NhbCJ9."), &got, &err), ERR_UNAUTHORIZED);
+    assert_int_equal(
+        token_verify(
+            s, a, STR("eyJhbGciOiJub25lIn0.eyJpc3MiOiJodHRwczovL2t1YmVybmV0ZXMuZGVmYXVsdC5zdmMuY2x1c3Rlci5sb2NhbCJ9."),
+            &got, &err),
+        ERR_UNAUTHORIZED);
     token_signer_destroy(s);
     token_signer_destroy(other);
     arena_destroy(a);

@@ -36,7 +36,7 @@ struct client_call {
 };
 
 struct client_answer {
-    int rc;                      /* 0 or negative enum err_code (ERR_CONFLICT, ERR_NOT_FOUND, ERR_UNAVAILABLE …) */
+    int rc; /* 0 or negative enum err_code (ERR_CONFLICT, ERR_NOT_FOUND, ERR_UNAVAILABLE …) */
     const struct err *err;
     const struct object *object; /* GET, CREATE, UPDATE, PATCH, DELETE of a stored kind; borrowed; may be NULL */
     const struct value *value;   /* bodies that are not stored objects (TokenRequest, Scale, Status); borrowed */
@@ -65,7 +65,7 @@ struct informer_options {
 struct informer *client_informer(struct client *c, const struct informer_options *opt);
 void informer_destroy(struct informer *i);
 bool informer_synced(const struct informer *i);
-int64_t informer_revision(const struct informer *i); /* everything up to here has been seen */
+int64_t informer_revision(const struct informer *i);       /* everything up to here has been seen */
 struct object_tree *informer_snapshot(struct informer *i); /* the caller owns the reference */
 
 struct loop *client_loop(const struct client *c);
@@ -77,11 +77,11 @@ struct client *client_create_local(struct api_server *server, struct loop *loop,
                                    const char *const *groups);
 
 struct client_http_options {
-    const char *const *servers;  /* "https://host:port", NULL-terminated; tried in turn */
-    const char *ca_file;         /* or the PEM itself in ca_pem */
+    const char *const *servers; /* "https://host:port", NULL-terminated; tried in turn */
+    const char *ca_file;        /* or the PEM itself in ca_pem */
     const char *ca_pem;
     const char *cert_pem, *key_pem; /* client certificate, or NULL */
-    const char *token;           /* bearer token, or NULL */
+    const char *token;              /* bearer token, or NULL */
     const char *user_agent;
 };
 int client_create_http(struct loop *loop, const struct client_http_options *opt, struct client **ret, struct err *err);
@@ -90,8 +90,8 @@ int client_create_kubeconfig(struct loop *loop, const char *file, const char *us
                              struct err *err);
 
 /* Record an event as client-go's recorder does (aggregation and counting included). `type` is "Normal" or "Warning". */
-void client_event(struct client *c, const char *component, const char *host, const struct object *about, const char *type,
-                  const char *reason, const char *fmt, ...) __attribute__((format(printf, 7, 8)));
+void client_event(struct client *c, const char *component, const char *host, const struct object *about,
+                  const char *type, const char *reason, const char *fmt, ...) __attribute__((format(printf, 7, 8)));
 
 /* The same about a part of the object, e.g. field_path "spec.containers{nginx}". */
 void client_event_at(struct client *c, const char *component, const char *host, const struct object *about,

@@ -154,7 +154,7 @@ static const struct resource *configmaps(void)
 
 #define CM(name, rev)                                                                                                  \
     "{\"metadata\":{\"name\":\"" name "\",\"namespace\":\"d\",\"uid\":\"u-" name "\",\"resourceVersion\":\"" rev "\"}" \
-                                                                                                                 "}"
+    "}"
 #define STATUS(code, reason, message)                                                                          \
     "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Failure\",\"message\":\"" message \
     "\",\"reason\":\"" reason "\",\"code\":" #code "}"

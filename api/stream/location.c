@@ -24,7 +24,8 @@ static bool has_container(const struct value *list, struct str name)
     return false;
 }
 
-int location_container(struct chain_request *c, const struct value *pod, struct str asked, struct str *ret, struct err *err)
+int location_container(struct chain_request *c, const struct value *pod, struct str asked, struct str *ret,
+                       struct err *err)
 {
     static const char *const kinds[] = {"initContainers", "containers", "ephemeralContainers"};
     const struct value *spec = value_getz(pod, "spec"), *containers = value_getz(spec, "containers");
@@ -52,8 +53,9 @@ int location_container(struct chain_request *c, const struct value *pod, struct 
             buf_add_str(&names, value_path_str(value_at(list, i), "name"));
         }
     }
-    err_set(err, ERR_BAD_REQUEST, "a container name must be specified for pod " STR_FMT ", choose one of: [" STR_FMT "]",
-            STR_ARG(pod_name), STR_ARG(buf_str(&names)));
+    err_set(err, ERR_BAD_REQUEST,
+            "a container name must be specified for pod " STR_FMT ", choose one of: [" STR_FMT "]", STR_ARG(pod_name),
+            STR_ARG(buf_str(&names)));
     buf_free(&names);
     (void)c;
     return ERR_BAD_REQUEST;
@@ -74,8 +76,9 @@ int location_agent(struct chain_request *c, struct str node, struct str *ret_ori
             if (str_eqz(value_path_str(value_at(list, i), "type"), kinds[k]))
                 address = value_path_str(value_at(list, i), "address");
     if (address.len)
-        *ret_origin = arena_printf(a, str_contains(address, STR(":")) ? "https://[" STR_FMT "]:%d" : "https://" STR_FMT ":%d",
-                                   STR_ARG(address), (int)(port ? port : AGENT_PORT));
+        *ret_origin =
+            arena_printf(a, str_contains(address, STR(":")) ? "https://[" STR_FMT "]:%d" : "https://" STR_FMT ":%d",
+                         STR_ARG(address), (int)(port ? port : AGENT_PORT));
     object_put(o);
     if (!address.len)
         return err_set(err, ERR_INTERNAL, "no preferred addresses found; known addresses: []");
@@ -86,8 +89,8 @@ void location_encode(struct buf *out, struct str s)
 {
     for (size_t i = 0; i < s.len; i++) {
         unsigned char c = (unsigned char)s.p[i];
-        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
-                     c == '.' || c == '~';
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+                     c == '_' || c == '.' || c == '~';
         if (plain)
             buf_add_char(out, (char)c);
         else

@@ -9,7 +9,8 @@
 /* The pod the request names; ERR_NOT_FOUND. A tree in the request's arena. */
 int location_pod(struct chain_request *c, struct str name, struct value **ret, struct err *err);
 /* The container asked for, or the only one. ERR_BAD_REQUEST. */
-int location_container(struct chain_request *c, const struct value *pod, struct str asked, struct str *ret, struct err *err);
+int location_container(struct chain_request *c, const struct value *pod, struct str asked, struct str *ret,
+                       struct err *err);
 /* "https://address:port" of a node's agent. */
 int location_agent(struct chain_request *c, struct str node, struct str *ret_origin, struct err *err);
 

@@ -24,12 +24,14 @@ static int check_numbers(struct chain_request *c, struct problems *p, struct err
         if (!text.len)
             continue;
         if (!str_to_i64(text, &n))
-            return err_set(err, ERR_BAD_REQUEST, "strconv.ParseInt: parsing \"" STR_FMT "\": invalid syntax", STR_ARG(text));
+            return err_set(err, ERR_BAD_REQUEST, "strconv.ParseInt: parsing \"" STR_FMT "\": invalid syntax",
+                           STR_ARG(text));
         if (n < numbers[i].least)
             problems_add(p, PROBLEM_INVALID, str_from(numbers[i].name), value_int(a, n), "%s", numbers[i].detail);
     }
     if (location_param(c, "sinceSeconds").len && location_param(c, "sinceTime").len)
-        problems_add(p, PROBLEM_FORBIDDEN, STR(""), NULL, "at most one of `sinceTime` or `sinceSeconds` may be specified");
+        problems_add(p, PROBLEM_FORBIDDEN, STR(""), NULL,
+                     "at most one of `sinceTime` or `sinceSeconds` may be specified");
     if (!p->len)
         return 0;
     struct api_details *d = ARENA_NEW(a, struct api_details);

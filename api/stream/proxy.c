@@ -1,4 +1,5 @@
-/* pods/proxy, services/proxy and nodes/proxy: [scheme:]name[:port] names the target, the rest of the path is its own. */
+/* pods/proxy, services/proxy and nodes/proxy: [scheme:]name[:port] names the target, the rest of the path is its own.
+ */
 #include "api/server.h"
 #include "api/stream/location.h"
 #include "api/stream/relay.h"
@@ -40,15 +41,16 @@ static struct str rest_of(struct chain_request *c)
         if (!str_starts(at, word) || (at.len > word.len && at.p[word.len] != '/'))
             continue;
         struct str rest = str_sub(at, word.len, at.len);
-        return arena_printf(c->req.arena, STR_FMT "%s" STR_FMT, STR_ARG(rest.len ? rest : STR("/")), c->query.len ? "?" : "",
-                            STR_ARG(c->query));
+        return arena_printf(c->req.arena, STR_FMT "%s" STR_FMT, STR_ARG(rest.len ? rest : STR("/")),
+                            c->query.len ? "?" : "", STR_ARG(c->query));
     }
     return STR("/");
 }
 
 static struct str origin_of(struct chain_request *c, const struct target *t, struct str ip, int64_t port)
 {
-    return arena_printf(c->req.arena, str_contains(ip, STR(":")) ? STR_FMT "://[" STR_FMT "]:%d" : STR_FMT "://" STR_FMT ":%d",
+    return arena_printf(c->req.arena,
+                        str_contains(ip, STR(":")) ? STR_FMT "://[" STR_FMT "]:%d" : STR_FMT "://" STR_FMT ":%d",
                         STR_ARG(t->scheme), STR_ARG(ip), (int)port);
 }
 
@@ -107,7 +109,8 @@ static int service_origin(struct chain_request *c, const struct target *t, struc
     for (size_t i = 0; i < value_len(ports) && !port; i++) {
         const struct value *p = value_at(ports, i);
         int64_t number = 0;
-        bool same = str_eq(value_path_str(p, "name"), t->port) || (str_to_i64(t->port, &number) && number == value_path_int(p, "port", 0));
+        bool same = str_eq(value_path_str(p, "name"), t->port) ||
+                    (str_to_i64(t->port, &number) && number == value_path_int(p, "port", 0));
         if (same || (!t->port.len && value_len(ports) == 1))
             port = p;
     }
@@ -127,7 +130,9 @@ static int service_origin(struct chain_request *c, const struct target *t, struc
     if (found)
         *ret = origin_of(c, t, ip, number);
     object_tree_put(slices);
-    return found ? 0 : err_set(err, ERR_UNAVAILABLE, "no endpoints available for service \"" STR_FMT "\"", STR_ARG(t->name));
+    return found
+               ? 0
+               : err_set(err, ERR_UNAVAILABLE, "no endpoints available for service \"" STR_FMT "\"", STR_ARG(t->name));
 }
 
 void stream_proxy(struct chain_request *c)

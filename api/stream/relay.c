@@ -11,18 +11,18 @@
 struct relay {
     struct chain_request *request; /* NULL once it has been answered or handed over */
     struct loop *loop;
-    struct arena *arena;           /* headers of the answer */
+    struct arena *arena; /* headers of the answer */
     enum relay_kind kind;
     struct str url;
     struct http_client *client;
-    struct http_call *call;        /* NULL before and after */
-    struct http_stream *up;        /* towards the target, after 101 */
-    struct byte_stream *down;      /* towards our client, after 101 */
+    struct http_call *call;   /* NULL before and after */
+    struct http_stream *up;   /* towards the target, after 101 */
+    struct byte_stream *down; /* towards our client, after 101 */
     struct http_header *headers;
     size_t n_headers;
     int status;
     bool started, paused, closed;
-    struct buf text;               /* of a failure */
+    struct buf text; /* of a failure */
 };
 
 /* ---- the end ---- */
@@ -82,8 +82,16 @@ static void fail(struct relay *r, const struct err *err)
 
 static bool hop_by_hop(struct str name)
 {
-    static const char *const names[] = {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te",
-                                        "trailer", "transfer-encoding", "upgrade", "content-length", "date"};
+    static const char *const names[] = {"connection",
+                                        "keep-alive",
+                                        "proxy-authenticate",
+                                        "proxy-authorization",
+                                        "te",
+                                        "trailer",
+                                        "transfer-encoding",
+                                        "upgrade",
+                                        "content-length",
+                                        "date"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (str_eqz(name, names[i]))
             return true;
@@ -268,8 +276,9 @@ static void on_upgrade(void *arg, struct http_stream *stream)
 /* What the client sent, less what concerns only its connection to us and who it is. */
 static size_t request_headers(const struct relay *r, const struct http_exchange *ex, struct http_header *ret)
 {
-    static const char *const dropped[] = {"host", "authorization", "user-agent", "content-length", "keep-alive",
-                                          "transfer-encoding", "te", "trailer", "accept-encoding"};
+    static const char *const dropped[] = {"host",           "authorization",     "user-agent", "content-length",
+                                          "keep-alive",     "transfer-encoding", "te",         "trailer",
+                                          "accept-encoding"};
     size_t n = 0;
     for (size_t i = 0; i < ex->n_headers; i++) {
         struct str name = ex->headers[i].name;
@@ -290,8 +299,11 @@ void relay_run(struct chain_request *c, const struct relay_target *target)
     struct arena *a = arena_create(0);
     struct str origin = arena_printf(a, STR_FMT, STR_ARG(target->origin));
     const char *const endpoints[] = {origin.p, NULL};
-    struct http_client_options opt = {.endpoints = endpoints, .tls = req->server->agent_tls, .mode = HTTP_CLIENT_HTTP1,
-                                      .user_agent = "skiff/" SKIFF_VERSION, .connect_timeout_ms = CONNECT_TIMEOUT_MS,
+    struct http_client_options opt = {.endpoints = endpoints,
+                                      .tls = req->server->agent_tls,
+                                      .mode = HTTP_CLIENT_HTTP1,
+                                      .user_agent = "skiff/" SKIFF_VERSION,
+                                      .connect_timeout_ms = CONNECT_TIMEOUT_MS,
                                       .no_keep_alive = true};
     struct http_client *client;
     if (http_client_create(req->loop, &opt, &client, &err) < 0) {
@@ -313,7 +325,8 @@ void relay_run(struct chain_request *c, const struct relay_target *target)
         .n_headers = target->kind == RELAY_LOG ? 0 : request_headers(r, req->exchange, headers),
         .body = target->kind == RELAY_PROXY ? req->exchange->body : STR_NULL,
         .upgrade = target->kind == RELAY_UPGRADE,
-        .handler = {.on_response = on_response, .on_data = on_data, .on_upgrade = on_upgrade, .on_done = on_done, .arg = r},
+        .handler =
+            {.on_response = on_response, .on_data = on_data, .on_upgrade = on_upgrade, .on_done = on_done, .arg = r},
     };
     r->call = http_call_start(client, &call);
 }

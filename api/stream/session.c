@@ -1,5 +1,6 @@
 /* exec, attach and port-forward. The client's upgrade is carried to the agent as it is and the bytes are passed on both
- * ways: which protocol they speak (v5.channel.k8s.io, SPDY/3.1, port-forward's tunnel) is between the client and the agent.
+ * ways: which protocol they speak (v5.channel.k8s.io, SPDY/3.1, port-forward's tunnel) is between the client and the
+ * agent.
  */
 #include "api/stream/location.h"
 #include "api/stream/relay.h"

@@ -8,8 +8,9 @@ struct str continue_encode(struct arena *a, int64_t revision, const struct objec
 {
     struct str start =
         namespaced ? arena_printf(a, STR_FMT "/" STR_FMT, STR_ARG(last->namespace_), STR_ARG(last->name)) : last->name;
-    return base64url_encode(a, arena_printf(a, "{\"v\":\"meta.k8s.io/v1\",\"rv\":%lld,\"start\":\"" STR_FMT "\\u0000\"}",
-                                     (long long)revision, STR_ARG(start)));
+    return base64url_encode(a,
+                            arena_printf(a, "{\"v\":\"meta.k8s.io/v1\",\"rv\":%lld,\"start\":\"" STR_FMT "\\u0000\"}",
+                                         (long long)revision, STR_ARG(start)));
 }
 
 int continue_decode(struct arena *a, struct str token, bool namespaced, int64_t *ret_revision,

@@ -279,8 +279,11 @@ void grpc_server_handle(void *options, struct http_exchange *ex)
     const char *why = opt->permit ? opt->permit(opt->arg, ex->peer) : NULL;
     struct str timeout = http_header_get(ex, "grpc-timeout");
 
-    *c = (struct call){.pub = {.arena = a, .loop = ex->loop, .server_arg = opt->arg}, .opt = opt,
-                       .method = m ? m : &unknown, .ex = ex, .refs = 1};
+    *c = (struct call){.pub = {.arena = a, .loop = ex->loop, .server_arg = opt->arg},
+                       .opt = opt,
+                       .method = m ? m : &unknown,
+                       .ex = ex,
+                       .refs = 1};
     ex->user = c;
     ex->on_data = on_data;
     ex->on_close = on_close;

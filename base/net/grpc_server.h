@@ -16,8 +16,8 @@
 struct grpc_incoming {
     struct arena *arena; /* lives as long as the call */
     struct loop *loop;
-    void *server_arg;    /* grpc_server_options.arg */
-    bool over;           /* ended, by either side */
+    void *server_arg; /* grpc_server_options.arg */
+    bool over;        /* ended, by either side */
     /* Streams, set by the method; each may be NULL. The message is freed after the callback. */
     void (*on_message)(struct grpc_incoming *c, const ProtobufCMessage *message);
     void (*on_end)(struct grpc_incoming *c);   /* the client sends no more; NULL: the call ends with OK */

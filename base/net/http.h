@@ -23,47 +23,47 @@ struct http_header {
     struct str name, value; /* names in lower case */
 };
 
-struct http_peer { /* what is known of the connection; lives as long as it */
-    char address[64];       /* "10.0.0.1:34567" */
+struct http_peer {    /* what is known of the connection; lives as long as it */
+    char address[64]; /* "10.0.0.1:34567" */
     bool tls, http2;
-    struct str cert_der;    /* the verified client certificate, STR_NULL without one */
-    bool cert_invalid;      /* there was one, but it did not verify (unknown signer, expired, not for clients) */
-    struct str cert_cn;     /* subject common name */
+    struct str cert_der;         /* the verified client certificate, STR_NULL without one */
+    bool cert_invalid;           /* there was one, but it did not verify (unknown signer, expired, not for clients) */
+    struct str cert_cn;          /* subject common name */
     const struct str *cert_orgs; /* subject organizations, ends with STR_NULL */
-    void *user;             /* for the handler: cached identity of the connection, freed by user_free */
+    void *user;                  /* for the handler: cached identity of the connection, freed by user_free */
     void (*user_free)(void *user);
 };
 
 /* One request and its response. Valid from the handler's call until http_finish, or until on_close. */
 struct http_exchange {
-    struct arena *arena;     /* lives as long as the exchange */
+    struct arena *arena; /* lives as long as the exchange */
     struct loop *loop;
     struct http_peer *peer;
     struct str method, path /* raw, before '?' */, query /* raw, after '?' */, authority;
     const struct http_header *headers;
     size_t n_headers;
     struct str body;
-    bool body_too_large;     /* over the server's max_body; body is empty; answer 413 */
-    void *user;              /* the handler's */
+    bool body_too_large; /* over the server's max_body; body is empty; answer 413 */
+    void *user;          /* the handler's */
     /* The client went away (or the response could not be sent). Called at most once, never after http_finish; the
      * exchange is gone when it returns. */
     void (*on_close)(struct http_exchange *ex);
     /* The queue of unsent bytes fell under the low-water mark again. */
     void (*on_drain)(struct http_exchange *ex);
-    /* Servers with `streaming`, HTTP/2: the body as it comes, to be set by the handler. `end` comes once, perhaps with no
-     * bytes. Never called after http_finish, which it may call. */
+    /* Servers with `streaming`, HTTP/2: the body as it comes, to be set by the handler. `end` comes once, perhaps with
+     * no bytes. Never called after http_finish, which it may call. */
     void (*on_data)(struct http_exchange *ex, struct str data, bool end);
 };
 
 typedef void http_handler(void *arg, struct http_exchange *ex);
 
 struct http_server_options {
-    const char *listen;       /* "127.0.0.1:6443", "[::]:6443", "unix:/path"; several separated by commas */
-    struct tls_context *tls;  /* NULL = clear text (HTTP/1.1, and HTTP/2 with prior knowledge) */
+    const char *listen;      /* "127.0.0.1:6443", "[::]:6443", "unix:/path"; several separated by commas */
+    struct tls_context *tls; /* NULL = clear text (HTTP/1.1, and HTTP/2 with prior knowledge) */
     struct loop **loops;
     size_t n_loops;
-    size_t max_body;          /* bytes */
-    bool streaming;           /* HTTP/2: call the handler at the headers; the body, of any size, goes to on_data */
+    size_t max_body; /* bytes */
+    bool streaming;  /* HTTP/2: call the handler at the headers; the body, of any size, goes to on_data */
     http_handler *handler;
     void *arg;
 };
@@ -91,7 +91,8 @@ void http_finish(struct http_exchange *ex);
 void http_finish_trailers(struct http_exchange *ex, const struct http_header *trailers, size_t n);
 void http_abort(struct http_exchange *ex); /* RST_STREAM or close: the response cannot be completed */
 
-/* Take the connection over after a 101 answer (HTTP/1.1 only; ERR_BAD_REQUEST on HTTP/2): WebSocket and SPDY sit on this. */
+/* Take the connection over after a 101 answer (HTTP/1.1 only; ERR_BAD_REQUEST on HTTP/2): WebSocket and SPDY sit on
+ * this. */
 struct byte_stream;
 struct byte_stream_handler {
     void (*on_data)(void *arg, struct str data);

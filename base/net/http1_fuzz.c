@@ -1,6 +1,6 @@
 /* Bytes of a client into the HTTP/1.1 side of a connection whose socket leads nowhere. */
-#include "base/net/http_conn.h"
 #include "base/mem.h"
+#include "base/net/http_conn.h"
 
 #include <stdlib.h>
 #include <sys/socket.h>

@@ -343,10 +343,10 @@ bool http2_expired(struct http_conn *c, int64_t now_ms)
     struct exchange *ex;
     if (h->n_incomplete)
         TAILQ_FOREACH(ex, &h->streams, link)
-            if (!ex->received && (!ex->called || ex->finished) && now_ms - ex->moved_ms > HTTP_BODY_TIMEOUT_MS) {
-                nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, ex->stream_id, NGHTTP2_CANCEL);
-                conn_mark(c);
-            }
+    if (!ex->received && (!ex->called || ex->finished) && now_ms - ex->moved_ms > HTTP_BODY_TIMEOUT_MS) {
+        nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, ex->stream_id, NGHTTP2_CANCEL);
+        conn_mark(c);
+    }
     return false;
 }
 

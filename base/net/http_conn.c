@@ -1,7 +1,7 @@
+#include "base/net/http_conn.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/net/http_conn.h"
 #include "base/net/tls.h"
 #include "base/vec.h"
 

@@ -32,7 +32,7 @@ enum {
     HTTP_LINGER_MAX = 8 * 1024 * 1024, /* bytes still taken from a peer that was told to go */
     HTTP_SWEEP_MS = 5000,
     HTTP_RECORD_SIZE = 16384, /* plain bytes of a full TLS record */
-    HTTP_BURST = 65536,  /* bytes gathered for one write to the socket */
+    HTTP_BURST = 65536,       /* bytes gathered for one write to the socket */
     HTTP_READ_SIZE = 65536,
     HTTP_POOLED_ARENAS = 256,
 };
@@ -59,15 +59,15 @@ struct exchange {
     size_t n_trailers;
     int64_t moved_ms; /* when the last bytes of the request came */
     int32_t stream_id;
-    bool called;     /* the handler knows it */
-    bool received;   /* the request is complete */
-    bool started;    /* the status is out */
-    bool finished;   /* the handler is done with it */
-    bool no_body;    /* HEAD, 204, 304 */
-    bool chunked;    /* HTTP/1.1 */
-    bool deferred;   /* HTTP/2: nghttp2 waits to be told of more data */
-    bool over_low;   /* on_drain is owed */
-    bool draining;   /* on the worker's list */
+    bool called;   /* the handler knows it */
+    bool received; /* the request is complete */
+    bool started;  /* the status is out */
+    bool finished; /* the handler is done with it */
+    bool no_body;  /* HEAD, 204, 304 */
+    bool chunked;  /* HTTP/1.1 */
+    bool deferred; /* HTTP/2: nghttp2 waits to be told of more data */
+    bool over_low; /* on_drain is owed */
+    bool draining; /* on the worker's list */
     bool headers_too_large;
 };
 TAILQ_HEAD(exchange_list, exchange);
@@ -76,11 +76,11 @@ enum http_protocol { PROTOCOL_NONE, PROTOCOL_HTTP1, PROTOCOL_HTTP2, PROTOCOL_RAW
 
 struct http1 {
     llhttp_t parser;
-    struct exchange *ex;  /* being received or answered */
-    struct buf in;        /* bytes behind the request being answered */
+    struct exchange *ex; /* being received or answered */
+    struct buf in;       /* bytes behind the request being answered */
     struct http_header header;
-    int64_t begun_ms;     /* first byte of the request */
-    int reject;           /* status to refuse with */
+    int64_t begun_ms; /* first byte of the request */
+    int reject;       /* status to refuse with */
     const char *reject_text;
     bool in_value, headers_done, keep_alive, busy;
 };
@@ -113,7 +113,7 @@ struct http_conn {
     struct exchange *spent; /* upgraded: freed at the next flush */
     struct buf out;         /* bytes the socket did not take, from out_at on */
     size_t out_at;
-    struct buf sniffed;     /* clear text: up to a preface's length */
+    struct buf sniffed; /* clear text: up to a preface's length */
     int64_t opened_ms, active_ms, written_ms;
     size_t lingered; /* bytes dropped since the answer that ended it */
     TAILQ_ENTRY(http_conn) link, dirty_link;

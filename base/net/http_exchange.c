@@ -260,7 +260,8 @@ void http_finish_trailers(struct http_exchange *pub, const struct http_header *t
     struct exchange *ex = exchange_of(pub);
     struct http_header *copy = ARENA_ARRAY(pub->arena, struct http_header, n + 1);
     for (size_t i = 0; i < n; i++)
-        copy[i] = (struct http_header){arena_str(pub->arena, trailers[i].name), arena_str(pub->arena, trailers[i].value)};
+        copy[i] =
+            (struct http_header){arena_str(pub->arena, trailers[i].name), arena_str(pub->arena, trailers[i].value)};
     ex->trailers = copy;
     ex->n_trailers = n;
     http_finish(pub);

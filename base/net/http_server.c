@@ -73,8 +73,8 @@ static void on_sweep(void *arg)
     int64_t now = clock_mono_ms();
     struct http_conn *c;
     TAILQ_FOREACH(c, &w->conns, link)
-        if (!c->doomed && conn_expired(c, now))
-            conn_doom(c);
+    if (!c->doomed && conn_expired(c, now))
+        conn_doom(c);
     timer_start(&w->sweep, w->loop, HTTP_SWEEP_MS, on_sweep, w);
 }
 
@@ -372,8 +372,8 @@ static void on_stop_look(void *arg)
     int64_t now = clock_mono_ms();
     struct http_conn *c;
     TAILQ_FOREACH(c, &w->conns, link)
-        if (!c->doomed && c->protocol == PROTOCOL_LINGER && now - c->active_ms > HTTP_LINGER_TIMEOUT_MS)
-            conn_doom(c);
+    if (!c->doomed && c->protocol == PROTOCOL_LINGER && now - c->active_ms > HTTP_LINGER_TIMEOUT_MS)
+        conn_doom(c);
     if (TAILQ_EMPTY(&w->conns) || now >= w->server->grace_ms)
         worker_close(w);
     else
@@ -385,7 +385,8 @@ static void worker_stop(void *arg)
     struct http_worker *w = arg;
     w->stopping = true;
     struct http_conn *c;
-    TAILQ_FOREACH(c, &w->conns, link) {
+    TAILQ_FOREACH(c, &w->conns, link)
+    {
         if (c->protocol == PROTOCOL_HTTP2) {
             http2_go_away(c);
             conn_mark(c);

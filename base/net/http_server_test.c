@@ -1,9 +1,9 @@
 /* The server end to end on loopback, driven with raw bytes, an OpenSSL client and an nghttp2 client session. */
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -209,31 +209,42 @@ static void test_http1_rows(void **state)
         bool want_close;
     } rows[] = {
         {"GET /a/b?c=d HTTP/1.1\r\n" H "X-Test:  v \r\n\r\n",
-         {"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 18\r\nDate: ", "GET /a/b?c=d x x=v"}, false},
+         {"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 18\r\nDate: ", "GET /a/b?c=d x x=v"},
+         false},
         {"\r\nGET http://h/p HTTP/1.1\r\n" H "\r\n", {"GET /p? x x="}, false},
         {"GET / HTTP/1.1\r\n" H "\r\nGET /2 HTTP/1.1\r\n" H "Connection: close\r\n\r\n",
-         {"GET /? x x=", "GET /2? x x=", "Connection: close"}, true},
+         {"GET /? x x=", "GET /2? x x=", "Connection: close"},
+         true},
         {"POST /echo HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\nT: t\r\n\r\n",
-         {"Content-Length: 5\r\n", "\r\n\r\nabcde"}, false},
+         {"Content-Length: 5\r\n", "\r\n\r\nabcde"},
+         false},
         {"POST /echo HTTP/1.1\r\n" H "Expect: 100-continue\r\nContent-Length: 3\r\n\r\nxyz",
-         {"HTTP/1.1 100 Continue\r\n\r\n", "\r\n\r\nxyz"}, false},
+         {"HTTP/1.1 100 Continue\r\n\r\n", "\r\n\r\nxyz"},
+         false},
         {"HEAD /x HTTP/1.1\r\n" H "\r\nGET /y HTTP/1.1\r\n" H "\r\n",
-         {"Content-Length: 13\r\nDate: ", "GMT\r\n\r\nHTTP/1.1 200", "GET /y?"}, false},
+         {"Content-Length: 13\r\nDate: ", "GMT\r\n\r\nHTTP/1.1 200", "GET /y?"},
+         false},
         {"GET /204 HTTP/1.1\r\n" H "\r\nGET /y HTTP/1.1\r\n" H "\r\n",
-         {"HTTP/1.1 204 No Content\r\nDate: ", "GMT\r\n\r\nHTTP/1.1 200"}, false},
+         {"HTTP/1.1 204 No Content\r\nDate: ", "GMT\r\n\r\nHTTP/1.1 200"},
+         false},
         {"GET /stream HTTP/1.1\r\n" H "\r\n",
-         {"Transfer-Encoding: chunked\r\n", "\r\n\r\n4\r\none,\r\n3\r\none\r\n0\r\n\r\n"}, false},
+         {"Transfer-Encoding: chunked\r\n", "\r\n\r\n4\r\none,\r\n3\r\none\r\n0\r\n\r\n"},
+         false},
         {"GET /stream HTTP/1.0\r\n\r\n", {"Connection: close\r\n\r\none,one"}, true},
         {"GET /abort HTTP/1.1\r\n" H "\r\n", {""}, true},
         {"GET /y HTTP/1.1\r\n" H "Connection: Upgrade\r\nUpgrade: h2c\r\n\r\nGET /z HTTP/1.1\r\n" H "\r\n",
-         {"GET /y?", "GET /z?"}, false},
-        {"GET / HTTP/1.1\r\n\r\n", {"HTTP/1.1 400 Bad Request\r\n", "400 Bad Request: missing required Host header"}, true},
+         {"GET /y?", "GET /z?"},
+         false},
+        {"GET / HTTP/1.1\r\n\r\n",
+         {"HTTP/1.1 400 Bad Request\r\n", "400 Bad Request: missing required Host header"},
+         true},
         {"nonsense\r\n\r\n", {"HTTP/1.1 400 Bad Request\r\n", "Connection: close\r\n", "400 Bad Request"}, true},
         {"\x16\x03\x01\x02", {"HTTP/1.1 400"}, true},
         {"GET / HTTP/1.1\r\n" H "Bad Header: x\r\n\r\n", {"HTTP/1.1 400"}, true},
         {"GET / HTTP/1.1\r\n" H " folded: x\r\n\r\n", {"HTTP/1.1 400"}, true},
         {"POST /echo HTTP/1.1\r\n" H "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-         {"HTTP/1.1 400"}, true},
+         {"HTTP/1.1 400"},
+         true},
         {"POST /echo HTTP/1.1\r\n" H "Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd", {"HTTP/1.1 400"}, true},
         {"POST /echo HTTP/1.1\r\n" H "Content-Length: -1\r\n\r\n", {"HTTP/1.1 400"}, true},
         {"POST /echo HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\nzz\r\n", {"HTTP/1.1 400"}, true},
@@ -267,7 +278,9 @@ static void test_http1_too_large(void **state)
 {
     (void)state;
     static const char *const heads[] = {
-        "GET /", "GET / HTTP/1.1\r\nHost: x\r\nX-Long: ", "GET / HTTP/1.1\r\n",
+        "GET /",
+        "GET / HTTP/1.1\r\nHost: x\r\nX-Long: ",
+        "GET / HTTP/1.1\r\n",
     };
     for (int i = 0; i < 3; i++) {
         int fd = dial(clear_server);
@@ -396,7 +409,8 @@ static void ws_open(int fd)
     assert_true(str_starts(buf_str(&got), STR("HTTP/1.1 101 Switching Protocols\r\n")));
     assert_true(str_contains(buf_str(&got), STR("Sec-Websocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n")));
     assert_true(str_contains(buf_str(&got), STR("Sec-Websocket-Protocol: v4.channel.k8s.io\r\n")));
-    assert_true(str_ends(buf_str(&got), STR("\r\n\r\n\x81\x05" "early")));
+    assert_true(str_ends(buf_str(&got), STR("\r\n\r\n\x81\x05"
+                                            "early")));
     buf_free(&got);
 }
 
@@ -413,8 +427,13 @@ static void test_websocket(void **state)
         {"\x82\x82\1\1\1\1ab", 8, "\x82\x03\1`c", 5, 0},
         {"\x01\x82\0\0\0\0he\x89\x81\0\0\0\0p\x80\x81\0\0\0\0y", 22, "\x81\x03hey\x8a\x01p", 8, 0},
         {"\x88\x84\0\0\0\0\x03\xe8ok", 10, "\x88\x04\x03\xe8ok", 6, 1000},
-        {"\x81\x83\0\0\0\0bye", 9, "\x88\x0a\x03\xe8" "as asked", 12, 0},
-        {"\x81\x03" "abc", 5, "\x88\x02\x03\xea", 4, 1002},       /* not masked */
+        {"\x81\x83\0\0\0\0bye", 9,
+         "\x88\x0a\x03\xe8"
+         "as asked",
+         12, 0},
+        {"\x81\x03"
+         "abc",
+         5, "\x88\x02\x03\xea", 4, 1002},                              /* not masked */
         {"\x82\xfe\x04\x00\0\0\0\0x", 9, "\x88\x02\x03\xf1", 4, 1009}, /* 1024 bytes */
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -629,8 +648,8 @@ static void test_http2(void **state)
     /* 64 KiB of headers in two values: refused on its stream alone. */
     h2_open(&h, s);
     nghttp2_nv nv[] = {
-        {(uint8_t *)":method", (uint8_t *)"GET", 7, 3, 0},   {(uint8_t *)":scheme", (uint8_t *)"https", 7, 5, 0},
-        {(uint8_t *)":authority", (uint8_t *)"l", 10, 1, 0}, {(uint8_t *)":path", (uint8_t *)"/", 5, 1, 0},
+        {(uint8_t *)":method", (uint8_t *)"GET", 7, 3, 0},    {(uint8_t *)":scheme", (uint8_t *)"https", 7, 5, 0},
+        {(uint8_t *)":authority", (uint8_t *)"l", 10, 1, 0},  {(uint8_t *)":path", (uint8_t *)"/", 5, 1, 0},
         {(uint8_t *)"x-one", (uint8_t *)longer, 5, 40000, 0}, {(uint8_t *)"x-two", (uint8_t *)longer, 5, 40000, 0},
     };
     int32_t id = nghttp2_submit_request(h.session, NULL, nv, 6, NULL, NULL);
@@ -753,11 +772,8 @@ static int set_up(void **state)
                             .alpn_h2 = true,
                             .alpn_http1 = true};
     assert_int_equal(tls_context_create(&o, &tls, &err), 0);
-    struct http_server_options s = {.listen = "127.0.0.1:0",
-                                    .loops = loops,
-                                    .n_loops = 2,
-                                    .max_body = MAX_BODY,
-                                    .handler = handler};
+    struct http_server_options s = {
+        .listen = "127.0.0.1:0", .loops = loops, .n_loops = 2, .max_body = MAX_BODY, .handler = handler};
     assert_int_equal(http_server_create(&s, &clear_server, &err), 0);
     s.tls = tls;
     assert_int_equal(http_server_create(&s, &tls_server, &err), 0);

@@ -132,8 +132,8 @@ int tls_context_create(const struct tls_options *opt, struct tls_context **ret, 
     SSL_CTX_set_options(c->ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_NO_TICKET |
                                     SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_IGNORE_UNEXPECTED_EOF);
     /* Idle connections are the common case here: buffers are returned, no session is kept for resumption. */
-    SSL_CTX_set_mode(c->ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
-                                 SSL_MODE_ENABLE_PARTIAL_WRITE);
+    SSL_CTX_set_mode(c->ssl,
+                     SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_ENABLE_PARTIAL_WRITE);
     SSL_CTX_set_session_cache_mode(c->ssl, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_num_tickets(c->ssl, 0);
     SSL_CTX_set_read_ahead(c->ssl, 1);
@@ -269,8 +269,8 @@ static bool fill_subject(X509 *x, const struct tls_cert_request *req)
     for (const char *const *o = req->organizations; o && *o; o++)
         if (!X509_NAME_add_entry_by_txt(name, "O", MBSTRING_UTF8, (const unsigned char *)*o, -1, -1, 0))
             return false;
-    return !req->common_name || X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8,
-                                                           (const unsigned char *)req->common_name, -1, -1, 0);
+    return !req->common_name ||
+           X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, (const unsigned char *)req->common_name, -1, -1, 0);
 }
 
 static bool fill_cert(X509 *x, EVP_PKEY *key, const struct tls_cert_request *req, X509 *issuer)

@@ -14,8 +14,8 @@ struct tls_options {
     const char *cert_pem, *key_pem; /* texts, not files; NULL = none (clients) */
     const char *ca_pem;             /* verifies the peer; NULL = do not ask (servers), system roots (clients) */
     bool server;
-    bool require_peer;              /* servers: refuse clients without a certificate; else it is optional */
-    bool insecure;                  /* clients: do not verify (probes) */
+    bool require_peer; /* servers: refuse clients without a certificate; else it is optional */
+    bool insecure;     /* clients: do not verify (probes) */
     bool alpn_h2, alpn_http1;
 };
 int tls_context_create(const struct tls_options *opt, struct tls_context **ret, struct err *err);

@@ -34,12 +34,12 @@ struct websocket_handler {
 };
 
 struct websocket_options {
-    /* Sub-protocols this side speaks, best first, NULL-terminated; NULL = none. A server picks the first of the client's
-     * list that it speaks. */
+    /* Sub-protocols this side speaks, best first, NULL-terminated; NULL = none. A server picks the first of the
+     * client's list that it speaks. */
     const char *const *protocols;
-    bool require_protocol;       /* servers: refuse a client that offers none of them */
-    size_t max_message;          /* 0 = 1 MiB */
-    int64_t ping_interval_ms;    /* 0 = none: ping a silent peer, give it up after two unanswered */
+    bool require_protocol;    /* servers: refuse a client that offers none of them */
+    size_t max_message;       /* 0 = 1 MiB */
+    int64_t ping_interval_ms; /* 0 = none: ping a silent peer, give it up after two unanswered */
     struct websocket_handler handler;
 };
 

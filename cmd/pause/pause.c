@@ -1,4 +1,5 @@
-/* pause: holds a pod's namespaces open. As PID 1 of a shared PID namespace it reaps orphans; it ends on SIGINT and SIGTERM.
+/* pause: holds a pod's namespaces open. As PID 1 of a shared PID namespace it reaps orphans; it ends on SIGINT and
+ * SIGTERM.
  *
  * Freestanding (no C library), so that its image is two kilobytes: the skiff binary carries it and every node made by
  * `skiff up` gets it without a registry. Linux system calls, x86-64 and arm64.

@@ -83,7 +83,8 @@ static void rotate_one(struct agent *a, const struct observed_container *c)
         return;
     req.container_id = c->id;
     cri_call(a->cri, RUNTIME_SERVICE, "ReopenContainerLog", &req.base,
-             &runtime__v1__reopen_container_log_response__descriptor, RUNTIME_TIMEOUT_MS, reopened, strdup(c->log_path));
+             &runtime__v1__reopen_container_log_response__descriptor, RUNTIME_TIMEOUT_MS, reopened,
+             strdup(c->log_path));
 }
 
 static void look_at(void *arg, const struct observed_pod *o)

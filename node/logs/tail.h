@@ -1,4 +1,5 @@
-/* tail: the last lines of a container's log file as plain text (without times and streams), for termination messages. */
+/* tail: the last lines of a container's log file as plain text (without times and streams), for termination messages.
+ */
 #ifndef SKIFF_NODE_LOGS_TAIL_H
 #define SKIFF_NODE_LOGS_TAIL_H
 

@@ -15,7 +15,15 @@
 #define CONFIG_MAX (256u << 10)
 
 /* Error codes of the specification, section "Error". */
-enum cni_code { CNI_UNSUPPORTED_VERSION = 1, CNI_BAD_ENVIRONMENT = 4, CNI_IO = 5, CNI_BAD_JSON = 6, CNI_BAD_CONFIG = 7, CNI_TRY_LATER = 11, CNI_FAILED = 100 };
+enum cni_code {
+    CNI_UNSUPPORTED_VERSION = 1,
+    CNI_BAD_ENVIRONMENT = 4,
+    CNI_IO = 5,
+    CNI_BAD_JSON = 6,
+    CNI_BAD_CONFIG = 7,
+    CNI_TRY_LATER = 11,
+    CNI_FAILED = 100
+};
 
 struct cni {
     struct arena *arena;
@@ -79,8 +87,8 @@ static int read_config(struct cni *c)
 static int check_parameters(struct cni *c)
 {
     struct err err = ERR_INIT;
-    if (!c->container || !*c->container || !c->ifname || !*c->ifname || strlen(c->ifname) > 15 || strchr(c->ifname, '/') ||
-        strlen(c->container) > 200)
+    if (!c->container || !*c->container || !c->ifname || !*c->ifname || strlen(c->ifname) > 15 ||
+        strchr(c->ifname, '/') || strlen(c->container) > 200)
         return fail(c, CNI_BAD_ENVIRONMENT, "CNI_CONTAINERID and CNI_IFNAME must be set");
     c->bridge = text_of(c, "bridge", CNI_BRIDGE);
     c->data_dir = text_of(c, "dataDir", NULL);
@@ -103,8 +111,8 @@ static int ensure_bridge(struct cni *c, struct rtnl *r, struct err *err)
 {
     char gateway[16];
     uint32_t address = c->subnet.network + 1;
-    const uint8_t mac[6] = {0x0a, 0x58, (uint8_t)(address >> 24), (uint8_t)(address >> 16), (uint8_t)(address >> 8),
-                            (uint8_t)address};
+    const uint8_t mac[6] = {
+        0x0a, 0x58, (uint8_t)(address >> 24), (uint8_t)(address >> 16), (uint8_t)(address >> 8), (uint8_t)address};
     int rc = rtnl_bridge_add(r, c->bridge, err);
     if (rc != 0)
         return rc < 0 ? rc : 0;
@@ -235,7 +243,8 @@ static int run(struct cni *c)
     c->netns = getenv("CNI_NETNS");
     c->ifname = getenv("CNI_IFNAME");
     if (!c->command)
-        return fail(c, CNI_BAD_ENVIRONMENT, "CNI_COMMAND is not set: this program is a CNI plugin, run by a container runtime");
+        return fail(c, CNI_BAD_ENVIRONMENT,
+                    "CNI_COMMAND is not set: this program is a CNI plugin, run by a container runtime");
     int rc = read_config(c);
     if (rc)
         return rc;

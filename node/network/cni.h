@@ -20,11 +20,11 @@
 int cni_main(void);
 
 struct cni_config {
-    const char *dir;      /* of bin/ and net.d/ */
-    const char *program;  /* this binary, which dir/bin/skiff-cni becomes a link to */
-    const char *subnet;   /* the node's pod range */
+    const char *dir;     /* of bin/ and net.d/ */
+    const char *program; /* this binary, which dir/bin/skiff-cni becomes a link to */
+    const char *subnet;  /* the node's pod range */
     const char *data_dir;
-    int mtu;              /* 0 = default */
+    int mtu; /* 0 = default */
 };
 /* Install plugin and configuration; the runtime notices the new file by itself. */
 int cni_write_config(const struct cni_config *config, struct err *err);

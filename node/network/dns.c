@@ -111,7 +111,8 @@ static void send_tcp(struct tcp_client *c, struct str message)
 
 /* ---- questions for somebody else ---- */
 
-static void answer_client(struct dns_server *s, const struct sockaddr_in *client, struct tcp_client *tcp, struct str message)
+static void answer_client(struct dns_server *s, const struct sockaddr_in *client, struct tcp_client *tcp,
+                          struct str message)
 {
     if (tcp)
         send_tcp(tcp, message);
@@ -185,7 +186,8 @@ static bool from_upstream(const struct dns_server *s, const struct sockaddr *fro
     return false;
 }
 
-static void on_upstream_answer(uv_udp_t *handle, ssize_t n, const uv_buf_t *buf, const struct sockaddr *from, unsigned flags)
+static void on_upstream_answer(uv_udp_t *handle, ssize_t n, const uv_buf_t *buf, const struct sockaddr *from,
+                               unsigned flags)
 {
     struct dns_server *s = handle->data;
     (void)flags;
@@ -203,7 +205,8 @@ static void on_upstream_answer(uv_udp_t *handle, ssize_t n, const uv_buf_t *buf,
 
 /* ---- questions ---- */
 
-static void on_question(struct dns_server *s, const struct sockaddr_in *client, struct tcp_client *tcp, struct str message)
+static void on_question(struct dns_server *s, const struct sockaddr_in *client, struct tcp_client *tcp,
+                        struct str message)
 {
     struct dns_question q;
     struct dns_answer a;

@@ -1,5 +1,5 @@
-/* dns: the node's own DNS server for its pods, on the cluster's DNS address: names of the cluster from memory, everything
- * else forwarded to the resolvers of the machine (/etc/resolv.conf). UDP and TCP, on the agent's loop.
+/* dns: the node's own DNS server for its pods, on the cluster's DNS address: names of the cluster from memory,
+ * everything else forwarded to the resolvers of the machine (/etc/resolv.conf). UDP and TCP, on the agent's loop.
  */
 #ifndef SKIFF_NODE_NETWORK_DNS_H
 #define SKIFF_NODE_NETWORK_DNS_H

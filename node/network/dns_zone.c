@@ -16,7 +16,8 @@ static void address_label(const struct endpoint *e, char ret[64])
     if (e->hostname.len && e->hostname.len < 64)
         snprintf(ret, 64, STR_FMT, STR_ARG(e->hostname));
     else
-        snprintf(ret, 64, "%u-%u-%u-%u", e->address >> 24, e->address >> 16 & 255, e->address >> 8 & 255, e->address & 255);
+        snprintf(ret, 64, "%u-%u-%u-%u", e->address >> 24, e->address >> 16 & 255, e->address >> 8 & 255,
+                 e->address & 255);
 }
 
 static void add_reverse(struct dns_zone *z, uint32_t address, struct str name)
@@ -35,14 +36,15 @@ void dns_zone_init(struct dns_zone *z, struct arena *a, const char *domain, uint
         map_put(&z->services, service_key(a, s), (void *)s);
         map_put(&z->namespaces, s->namespace_, (void *)s);
         if (s->cluster_ip)
-            add_reverse(z, s->cluster_ip,
-                        arena_printf(a, STR_FMT "." STR_FMT ".svc.%s", STR_ARG(s->name), STR_ARG(s->namespace_), domain));
+            add_reverse(
+                z, s->cluster_ip,
+                arena_printf(a, STR_FMT "." STR_FMT ".svc.%s", STR_ARG(s->name), STR_ARG(s->namespace_), domain));
         for (size_t j = 0; s->headless && j < s->addresses.len; j++) {
             char label[64];
             address_label(&s->addresses.items[j], label);
             add_reverse(z, s->addresses.items[j].address,
-                        arena_printf(a, "%s." STR_FMT "." STR_FMT ".svc.%s", label, STR_ARG(s->name), STR_ARG(s->namespace_),
-                                     domain));
+                        arena_printf(a, "%s." STR_FMT "." STR_FMT ".svc.%s", label, STR_ARG(s->name),
+                                     STR_ARG(s->namespace_), domain));
         }
     }
 }
@@ -109,7 +111,8 @@ static bool answer_srv(const struct dns_zone *z, const struct service *s, struct
         if (!wants(q, DNS_SRV))
             continue;
         if (!s->headless) {
-            snprintf(target, sizeof target, STR_FMT "." STR_FMT ".svc.%s", STR_ARG(s->name), STR_ARG(s->namespace_), z->domain);
+            snprintf(target, sizeof target, STR_FMT "." STR_FMT ".svc.%s", STR_ARG(s->name), STR_ARG(s->namespace_),
+                     z->domain);
             dns_answer_srv(out, DNS_TTL_S, p->port, target);
             continue;
         }
@@ -140,7 +143,8 @@ static bool answer_host(const struct service *s, struct str host, const struct d
     return found;
 }
 
-static bool answer_service(const struct dns_zone *z, struct str rest, const struct dns_question *q, struct dns_answer *out)
+static bool answer_service(const struct dns_zone *z, struct str rest, const struct dns_question *q,
+                           struct dns_answer *out)
 {
     struct str namespace_ = pop_label(&rest);
     if (!namespace_.len)
@@ -192,7 +196,8 @@ static bool answer_pod(struct str rest, const struct dns_question *q, struct dns
 }
 
 /* D.C.B.A.in-addr.arpa; false when it is not an address of ours (it may be somebody else's). */
-static bool answer_reverse(const struct dns_zone *z, struct str rest, const struct dns_question *q, struct dns_answer *out)
+static bool answer_reverse(const struct dns_zone *z, struct str rest, const struct dns_question *q,
+                           struct dns_answer *out)
 {
     uint32_t address = 0;
     for (int i = 0; i < 4; i++) {

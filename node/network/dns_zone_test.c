@@ -23,8 +23,13 @@ static int make_zone(void **state)
     (void)state;
     arena = arena_create(0);
     db_ports[0].endpoints = (struct endpoint_list){db_pods, 2, 2};
-    services[0] = (struct service){.namespace_ = STR("default"), .name = STR("web"), .cluster_ip = 0x0a600102u, .ports = web_ports, .n_ports = 1};
-    services[1] = (struct service){.namespace_ = STR("default"), .name = STR("db"), .headless = true, .ports = db_ports, .n_ports = 1,
+    services[0] = (struct service){
+        .namespace_ = STR("default"), .name = STR("web"), .cluster_ip = 0x0a600102u, .ports = web_ports, .n_ports = 1};
+    services[1] = (struct service){.namespace_ = STR("default"),
+                                   .name = STR("db"),
+                                   .headless = true,
+                                   .ports = db_ports,
+                                   .n_ports = 1,
                                    .addresses = {db_pods, 2, 2}};
     services[2] = (struct service){.namespace_ = STR("other"), .name = STR("out"), .external_name = STR("example.com")};
     services[3] = (struct service){.namespace_ = STR("other"), .name = STR("none"), .headless = true};
@@ -100,7 +105,8 @@ static void names_have_the_records_of_the_specification(void **state)
         dns_answer_begin(&a, &q, buf_str(&message));
         bool ours = dns_zone_answer(&zone, &q, &a, &code);
         if (ours != rows[i].ours || (ours && ((int)code != rows[i].code || a.n_answers != rows[i].n_answers)))
-            fail_msg("%s type %u: ours %d, code %d, %u answers", rows[i].name, rows[i].type, ours, (int)code, a.n_answers);
+            fail_msg("%s type %u: ours %d, code %d, %u answers", rows[i].name, rows[i].type, ours, (int)code,
+                     a.n_answers);
         assert_int_equal(a.n_authority, ours && !a.n_answers); /* what is not there is not there for five seconds */
         if (rows[i].data) {
             char hex[128] = "";
@@ -138,10 +144,15 @@ static void what_is_no_question_is_dropped_or_refused(void **state)
     struct dns_question q;
     enum dns_code code;
     assert_false(dns_parse_question(STR("short"), &q, &code));
-    assert_false(dns_parse_question((struct str){"\0\1\x80\0\0\1\0\0\0\0\0\0\0\0\1\0\1", 17}, &q, &code)); /* an answer */
-    assert_true(dns_parse_question((struct str){"\0\1\0\0\0\1\0\0\0\0\0\0\x3f" "abc", 16}, &q, &code)); /* label runs out */
+    assert_false(
+        dns_parse_question((struct str){"\0\1\x80\0\0\1\0\0\0\0\0\0\0\0\1\0\1", 17}, &q, &code)); /* an answer */
+    assert_true(dns_parse_question((struct str){"\0\1\0\0\0\1\0\0\0\0\0\0\x3f"
+                                                "abc",
+                                                16},
+                                   &q, &code)); /* label runs out */
     assert_int_equal(code, DNS_FORMAT_ERROR);
-    assert_true(dns_parse_question((struct str){"\0\1\x28\0\0\1\0\0\0\0\0\0\0\0\1\0\1", 17}, &q, &code)); /* an update */
+    assert_true(
+        dns_parse_question((struct str){"\0\1\x28\0\0\1\0\0\0\0\0\0\0\0\1\0\1", 17}, &q, &code)); /* an update */
     assert_int_equal(code, DNS_NOT_IMPLEMENTED);
 }
 

@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #define AREA "network"
-#define SETTLE_MS 5      /* changes come in bursts: one pass for all of them */
+#define SETTLE_MS 5 /* changes come in bursts: one pass for all of them */
 #define RETRY_MS 1000
 
 struct network {

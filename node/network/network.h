@@ -1,5 +1,5 @@
-/* network: everything a node does for pods to reach each other, Services, names and the outside. Started by the agent once
- * its Node object is there; runs on the agent's loop in the node's network namespace.
+/* network: everything a node does for pods to reach each other, Services, names and the outside. Started by the agent
+ * once its Node object is there; runs on the agent's loop in the node's network namespace.
  *
  *   pod range      from Node.spec.podCIDR: the CNI configuration (cni.h) is written when it is known
  *   routes         to the pod ranges of the other nodes, through their addresses (nodes on one link)

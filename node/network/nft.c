@@ -13,18 +13,18 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define MESSAGE_MAX 16384u    /* room kept for the message being written */
+#define MESSAGE_MAX 16384u /* room kept for the message being written */
 #define SOCKET_BUFFER (8 << 20)
 
 struct nft {
     struct mnl_socket *socket;
     char table[32];
     char *batch;
-    size_t len, cap, last_at;       /* last_at: where the last message begins */
+    size_t len, cap, last_at; /* last_at: where the last message begins */
     uint32_t seq, first_seq;
     unsigned set_id;
-    struct nlmsghdr *message;       /* being written, inside batch */
-    struct nlattr *expressions;     /* of the rule being written */
+    struct nlmsghdr *message;   /* being written, inside batch */
+    struct nlattr *expressions; /* of the rule being written */
 };
 
 int nft_open(const char *table, struct nft **ret, struct err *err)
@@ -258,7 +258,8 @@ static void element(struct nft *n, uint16_t message, uint16_t flags, const char 
     end_message(n, h);
 }
 
-void nft_elem_add(struct nft *n, const char *set, const void *key, uint32_t key_len, const void *data, uint32_t data_len)
+void nft_elem_add(struct nft *n, const char *set, const void *key, uint32_t key_len, const void *data,
+                  uint32_t data_len)
 {
     element(n, NFT_MSG_NEWSETELEM, NLM_F_CREATE, set, key, key_len, data, data_len, NULL);
 }

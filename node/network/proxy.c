@@ -261,8 +261,10 @@ static void uninstall(struct nft *n, const struct installed *in)
     }
 }
 
-/* A chain that spreads over the endpoints (only the local ones when asked). Answers false, making nothing, without any. */
-static bool add_chain(struct nft *n, char kind, unsigned id, const struct endpoint_list *endpoints, bool local_only, bool mark)
+/* A chain that spreads over the endpoints (only the local ones when asked). Answers false, making nothing, without any.
+ */
+static bool add_chain(struct nft *n, char kind, unsigned id, const struct endpoint_list *endpoints, bool local_only,
+                      bool mark)
 {
     char chain[24], map[24];
     uint32_t count = 0;
@@ -386,7 +388,8 @@ static int install_port(struct proxy *p, const struct service *s, const struct s
 }
 
 static int each_port(struct proxy *p, const struct service_table *table,
-                     int (*fn)(struct proxy *p, const struct service *s, const struct service_port *port, struct err *err),
+                     int (*fn)(struct proxy *p, const struct service *s, const struct service_port *port,
+                               struct err *err),
                      struct err *err)
 {
     for (size_t i = 0; i < table->len; i++) {

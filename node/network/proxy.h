@@ -22,7 +22,7 @@ struct proxy_options {
     struct subnet pods;    /* of this node */
     struct subnet cluster; /* of all pods */
     const char *bridge;
-    uint32_t dns_ip;       /* answered on the node itself: no rules for it; 0 = none */
+    uint32_t dns_ip; /* answered on the node itself: no rules for it; 0 = none */
 };
 int proxy_create(const struct proxy_options *opt, struct proxy **ret, struct err *err);
 void proxy_destroy(struct proxy *p); /* the rules stay: pods go on while the agent restarts */

@@ -1,5 +1,5 @@
-/* The rules are real: they are put into a network namespace of the test's own and traffic is sent through them. Needs root;
- * without it (or without nf_tables) the test says so and is skipped. */
+/* The rules are real: they are put into a network namespace of the test's own and traffic is sent through them. Needs
+ * root; without it (or without nf_tables) the test says so and is skipped. */
 #include "node/network/proxy.h"
 
 #include <arpa/inet.h>
@@ -59,7 +59,8 @@ static struct service_table one_service(struct arena *a, const struct endpoint *
     s->cluster_ip = CLUSTER_IP;
     s->ports = ARENA_NEW(a, struct service_port);
     s->n_ports = 1;
-    s->ports[0] = (struct service_port){.name = STR("http"), .protocol = IPPROTO_TCP, .port = 80, .node_port = node_port};
+    s->ports[0] =
+        (struct service_port){.name = STR("http"), .protocol = IPPROTO_TCP, .port = 80, .node_port = node_port};
     for (size_t i = 0; i < n; i++)
         ARENA_PUSH(a, s->ports[0].endpoints.items, s->ports[0].endpoints.len, s->ports[0].endpoints.cap, endpoints[i]);
     return table;

@@ -124,7 +124,8 @@ static int on_link(const struct nlmsghdr *h, void *arg)
     const struct ifinfomsg *info = mnl_nlmsg_get_payload(h);
     const struct nlattr *attr;
     found->index = info->ifi_index;
-    mnl_attr_for_each(attr, h, sizeof *info) {
+    mnl_attr_for_each(attr, h, sizeof *info)
+    {
         if (mnl_attr_get_type(attr) == IFLA_ADDRESS && mnl_attr_get_payload_len(attr) == 6) {
             memcpy(found->mac, mnl_attr_get_payload(attr), 6);
             found->has_mac = true;
@@ -224,8 +225,8 @@ int rtnl_vxlan_add(struct rtnl *r, const char *name, uint32_t id, uint16_t port,
     return add_link(r, h, "vxlan", name, err);
 }
 
-static int change_link(struct rtnl *r, const char *name, int (*fill)(struct nlmsghdr *h, struct ifinfomsg *info, void *arg),
-                       void *arg, struct err *err)
+static int change_link(struct rtnl *r, const char *name,
+                       int (*fill)(struct nlmsghdr *h, struct ifinfomsg *info, void *arg), void *arg, struct err *err)
 {
     struct nlmsghdr *h;
     struct ifinfomsg *info = begin_link(r, &h, RTM_NEWLINK, 0);
@@ -428,7 +429,8 @@ static int on_address(const struct nlmsghdr *h, void *arg)
     const struct nlattr *attr;
     if (m->ifa_family != AF_INET)
         return MNL_CB_OK;
-    mnl_attr_for_each(attr, h, sizeof *m) {
+    mnl_attr_for_each(attr, h, sizeof *m)
+    {
         if (mnl_attr_get_type(attr) == IFA_LOCAL)
             check_network(arg, mnl_attr_get_payload(attr), m->ifa_prefixlen);
     }
@@ -441,7 +443,8 @@ static int on_route(const struct nlmsghdr *h, void *arg)
     const struct nlattr *attr;
     if (m->rtm_family != AF_INET || m->rtm_table == RT_TABLE_LOCAL)
         return MNL_CB_OK;
-    mnl_attr_for_each(attr, h, sizeof *m) {
+    mnl_attr_for_each(attr, h, sizeof *m)
+    {
         if (mnl_attr_get_type(attr) == RTA_DST)
             check_network(arg, mnl_attr_get_payload(attr), m->rtm_dst_len);
     }

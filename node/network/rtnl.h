@@ -15,8 +15,9 @@
 struct rtnl;
 
 int rtnl_open(struct rtnl **ret, struct err *err); /* in the calling thread's network namespace */
-int rtnl_open_at(int netns_fd, struct rtnl **ret, struct err *err); /* in that namespace; the thread returns to its own */
-void rtnl_close(struct rtnl *r);                                    /* NULL is fine */
+int rtnl_open_at(int netns_fd, struct rtnl **ret,
+                 struct err *err); /* in that namespace; the thread returns to its own */
+void rtnl_close(struct rtnl *r);   /* NULL is fine */
 
 /* Links. Names are at most 15 bytes. */
 int rtnl_link_index(struct rtnl *r, const char *name, int *ret, struct err *err); /* 1 = no such link */
@@ -29,8 +30,9 @@ int rtnl_link_up(struct rtnl *r, const char *name, struct err *err);
 int rtnl_link_master(struct rtnl *r, const char *name, const char *bridge, struct err *err);
 int rtnl_link_mac(struct rtnl *r, const char *name, const uint8_t mac[6], struct err *err);
 int rtnl_link_get_mac(struct rtnl *r, const char *name, uint8_t ret_mac[6], struct err *err);
-int rtnl_link_del(struct rtnl *r, const char *name, struct err *err);    /* 1 = no such link */
-int rtnl_bridge_hairpin(struct rtnl *r, const char *port, struct err *err); /* a pod may reach itself through a Service */
+int rtnl_link_del(struct rtnl *r, const char *name, struct err *err); /* 1 = no such link */
+int rtnl_bridge_hairpin(struct rtnl *r, const char *port,
+                        struct err *err); /* a pod may reach itself through a Service */
 
 /* Addresses and routes, IPv4 and IPv6 as text ("10.0.0.1"). Adding what is there is success. */
 int rtnl_addr_add(struct rtnl *r, const char *link, const char *address, unsigned prefix_len, struct err *err);

@@ -98,7 +98,8 @@ static void fill_slice(struct arena *a, const struct object *o, struct str node_
         bool ready = !c || !c->has_ready || c->ready;
         bool fallback = c && c->has_serving && c->serving && c->has_terminating && c->terminating;
         for (size_t j = 0; j < from->addresses.len; j++) {
-            struct endpoint e = {.ready = ready, .local = str_eq(from->node_name, node_name), .hostname = from->hostname};
+            struct endpoint e = {
+                .ready = ready, .local = str_eq(from->node_name, node_name), .hostname = from->hostname};
             if (!ipv4_parse(from->addresses.items[j], &e.address))
                 continue;
             if (ready || s->publish_not_ready)
@@ -151,7 +152,8 @@ void services_collect(struct arena *a, const struct object_tree *services, const
     while ((o = object_tree_next(&it))) {
         struct str owner = object_label(o, STR("kubernetes.io/service-name"));
         struct service *s =
-            owner.p ? map_get(&by_name, arena_printf(a, STR_FMT "/" STR_FMT, STR_ARG(o->namespace_), STR_ARG(owner))) : NULL;
+            owner.p ? map_get(&by_name, arena_printf(a, STR_FMT "/" STR_FMT, STR_ARG(o->namespace_), STR_ARG(owner)))
+                    : NULL;
         if (s)
             fill_slice(a, o, node_name, s);
     }
@@ -164,8 +166,8 @@ void services_collect(struct arena *a, const struct object_tree *services, const
     }
 }
 
-static void add_host_port(struct arena *a, const struct object *pod, uint32_t address, const struct core_v1_container_port *port,
-                          struct service_table *table)
+static void add_host_port(struct arena *a, const struct object *pod, uint32_t address,
+                          const struct core_v1_container_port *port, struct service_table *table)
 {
     struct service *s;
     ARENA_PUSH(a, table->items, table->len, table->cap, (struct service){0});

@@ -1,5 +1,5 @@
-/* services: what the Services of a cluster mean on this node: pure data made from Service and EndpointSlice objects, read by
- * the proxy (rules), the DNS server (names) and, later, the ingress.
+/* services: what the Services of a cluster mean on this node: pure data made from Service and EndpointSlice objects,
+ * read by the proxy (rules), the DNS server (names) and, later, the ingress.
  */
 #ifndef SKIFF_NODE_NETWORK_SERVICES_H
 #define SKIFF_NODE_NETWORK_SERVICES_H
@@ -11,10 +11,10 @@
 #include <stdint.h>
 
 struct endpoint {
-    uint32_t address; /* IPv4, host byte order */
-    uint16_t port;    /* of one port; 0 in lists of addresses */
-    bool ready;       /* serving traffic: ready, or terminating but still serving when nothing else is there */
-    bool local;       /* on this node */
+    uint32_t address;    /* IPv4, host byte order */
+    uint16_t port;       /* of one port; 0 in lists of addresses */
+    bool ready;          /* serving traffic: ready, or terminating but still serving when nothing else is there */
+    bool local;          /* on this node */
     struct str hostname; /* of the pod, STR_NULL without one */
 };
 
@@ -24,8 +24,8 @@ struct endpoint_list {
 };
 
 struct service_port {
-    struct str name;     /* may be empty */
-    uint8_t protocol;    /* IPPROTO_TCP, _UDP, _SCTP */
+    struct str name;  /* may be empty */
+    uint8_t protocol; /* IPPROTO_TCP, _UDP, _SCTP */
     uint16_t port, node_port;
     struct endpoint_list endpoints; /* those that take traffic, by address and port */
 };

@@ -1,6 +1,6 @@
 /* The order of decisions: an ending pod only loses things; a pod without a usable sandbox gets one (unless it is done);
- * then its init containers run one after the other, sidecars among them stay up; then the main containers run, each by its
- * restart policy. A container that came up is left alone unless its spec changed or a probe gave it up. */
+ * then its init containers run one after the other, sidecars among them stay up; then the main containers run, each by
+ * its restart policy. A container that came up is left alone unless its spec changed or a probe gave it up. */
 #include "node/pod/actions.h"
 
 #include <stdint.h>
@@ -105,8 +105,8 @@ static void start(struct arena *a, const struct pod_input *in, struct pod_action
             int64_t finished_ms = last->finished_ns / 1000000, until_ms;
             if (backoff_waits(&m->backoff, finished_ms, in->now_ms, &until_ms)) {
                 wake_at(out, until_ms);
-                push(a, out, (struct pod_action){.kind = POD_BACK_OFF, .init = init, .index = index,
-                                                 .backoff = m->backoff});
+                push(a, out,
+                     (struct pod_action){.kind = POD_BACK_OFF, .init = init, .index = index, .backoff = m->backoff});
                 return;
             }
             action.backoff = backoff_next(&m->backoff, finished_ms, in->now_ms);
@@ -118,8 +118,14 @@ static void start(struct arena *a, const struct pod_input *in, struct pod_action
 static void kill_one(struct arena *a, struct pod_actions *out, const struct observed_container *o, bool init,
                      size_t index, const char *message, int64_t grace_s)
 {
-    push(a, out, (struct pod_action){.kind = POD_KILL_CONTAINER, .init = init, .index = index, .id = o->id,
-                                     .name = o->name, .message = message, .grace_s = grace_s});
+    push(a, out,
+         (struct pod_action){.kind = POD_KILL_CONTAINER,
+                             .init = init,
+                             .index = index,
+                             .id = o->id,
+                             .name = o->name,
+                             .message = message,
+                             .grace_s = grace_s});
 }
 
 static bool find_spec(const struct pod_input *in, const char *name, bool *ret_init, size_t *ret_index)
@@ -206,7 +212,8 @@ static void end_pod(struct arena *a, const struct pod_input *in, struct pod_acti
     push(a, out, (struct pod_action){.kind = POD_TERMINATED});
 }
 
-/* Nothing will ever start in it again: every main container ended and stays so, or an init container failed for good. */
+/* Nothing will ever start in it again: every main container ended and stays so, or an init container failed for good.
+ */
 static bool finished(const struct pod_input *in)
 {
     const struct core_v1_pod_spec *spec = in->pod->spec;

@@ -1,8 +1,8 @@
-/* actions: what to do next for one pod: a pure function from its spec, what the runtime shows, what the agent remembers and
- * the time to a list of actions. No clock, no I/O, no globals: the tests are tables of {given, want}.
+/* actions: what to do next for one pod: a pure function from its spec, what the runtime shows, what the agent remembers
+ * and the time to a list of actions. No clock, no I/O, no globals: the tests are tables of {given, want}.
  *
- * Whoever executes the actions (worker.c) marks what they touch as busy until the outcome is observed, and asks again after
- * every change; an action that is already under way is never asked for twice.
+ * Whoever executes the actions (worker.c) marks what they touch as busy until the outcome is observed, and asks again
+ * after every change; an action that is already under way is never asked for twice.
  */
 #ifndef SKIFF_NODE_POD_ACTIONS_H
 #define SKIFF_NODE_POD_ACTIONS_H
@@ -16,21 +16,21 @@ enum probe_verdict { PROBE_UNKNOWN, PROBE_SUCCESS, PROBE_FAILURE };
 
 /* What the agent remembers about one container of the spec. */
 struct container_memory {
-    bool busy;               /* being pulled, created, started or stopped */
-    bool hook_running;       /* its postStart hook is at work */
-    struct backoff backoff;  /* of restarts */
-    int64_t retry_at_ms;     /* a start failed before the container ran: not before then */
-    uint64_t hash;           /* of the container's spec now */
-    char probed_id[80];      /* the container the verdicts are about */
+    bool busy;              /* being pulled, created, started or stopped */
+    bool hook_running;      /* its postStart hook is at work */
+    struct backoff backoff; /* of restarts */
+    int64_t retry_at_ms;    /* a start failed before the container ran: not before then */
+    uint64_t hash;          /* of the container's spec now */
+    char probed_id[80];     /* the container the verdicts are about */
     enum probe_verdict startup, liveness, readiness;
     const char *kill_message; /* set by a failed hook: kill it with this text */
 };
 
 struct pod_input {
     const struct core_v1_pod *pod;
-    const struct observed_pod *observed;  /* NULL: the runtime knows nothing of it */
-    const struct container_memory *init;  /* one for each of spec.initContainers */
-    const struct container_memory *main;  /* one for each of spec.containers */
+    const struct observed_pod *observed; /* NULL: the runtime knows nothing of it */
+    const struct container_memory *init; /* one for each of spec.initContainers */
+    const struct container_memory *main; /* one for each of spec.containers */
     bool sandbox_busy;
     bool sandbox_stopped; /* StopPodSandbox has succeeded for every sandbox of a pod that ends */
     int64_t sandbox_retry_at_ms;
@@ -40,13 +40,13 @@ struct pod_input {
 };
 
 enum pod_action_kind {
-    POD_CREATE_SANDBOX, /* attempt */
-    POD_STOP_SANDBOX,   /* id */
+    POD_CREATE_SANDBOX,  /* attempt */
+    POD_STOP_SANDBOX,    /* id */
     POD_START_CONTAINER, /* init, index, restart_count, backoff: what to remember from now on */
-    POD_KILL_CONTAINER, /* id, name, message, grace_s (-1: the container's own) */
-    POD_BACK_OFF,       /* index, init: say so: CrashLoopBackOff */
-    POD_TERMINATED,     /* nothing of it runs any more */
-    POD_FINISHED,       /* every container is done for good: the pod's phase is final, stop what is left */
+    POD_KILL_CONTAINER,  /* id, name, message, grace_s (-1: the container's own) */
+    POD_BACK_OFF,        /* index, init: say so: CrashLoopBackOff */
+    POD_TERMINATED,      /* nothing of it runs any more */
+    POD_FINISHED,        /* every container is done for good: the pod's phase is final, stop what is left */
 };
 
 struct pod_action {

@@ -23,25 +23,26 @@ struct seen {
 
 struct row {
     const char *title, *spec;
-    const char *sandbox;   /* "ready", "not-ready", NULL = none */
-    struct seen seen[4];   /* newest first */
+    const char *sandbox; /* "ready", "not-ready", NULL = none */
+    struct seen seen[4]; /* newest first */
     struct container_memory init[3], main[3];
     bool terminating, sandbox_stopped, sandbox_busy;
-    const char *want;      /* "create-sandbox", "start a", "kill a", "back-off a", "stop-sandbox", "finished", … */
+    const char *want;       /* "create-sandbox", "start a", "kill a", "back-off a", "stop-sandbox", "finished", … */
     const char *want_phase; /* NULL: do not look */
 };
 
 #define POD_A "{\"restartPolicy\":\"Always\",\"containers\":[{\"name\":\"a\"}]}"
 #define POD_NEVER "{\"restartPolicy\":\"Never\",\"containers\":[{\"name\":\"a\"}]}"
 #define POD_ON_FAILURE "{\"restartPolicy\":\"OnFailure\",\"containers\":[{\"name\":\"a\"}]}"
-#define POD_INIT                                                                                                       \
-    "{\"restartPolicy\":\"Always\",\"initContainers\":[{\"name\":\"i\"},{\"name\":\"j\"}],\"containers\":[{\"name\":\"a\"}]}"
-#define POD_INIT_NEVER                                                                                                 \
+#define POD_INIT                                                                                                      \
+    "{\"restartPolicy\":\"Always\",\"initContainers\":[{\"name\":\"i\"},{\"name\":\"j\"}],\"containers\":[{\"name\":" \
+    "\"a\"}]}"
+#define POD_INIT_NEVER \
     "{\"restartPolicy\":\"Never\",\"initContainers\":[{\"name\":\"i\"}],\"containers\":[{\"name\":\"a\"}]}"
-#define POD_SIDECAR                                                                                                    \
-    "{\"restartPolicy\":\"Always\",\"initContainers\":[{\"name\":\"side\",\"restartPolicy\":\"Always\"}],"              \
+#define POD_SIDECAR                                                                                        \
+    "{\"restartPolicy\":\"Always\",\"initContainers\":[{\"name\":\"side\",\"restartPolicy\":\"Always\"}]," \
     "\"containers\":[{\"name\":\"a\"}]}"
-#define POD_PROBED                                                                                                     \
+#define POD_PROBED \
     "{\"restartPolicy\":\"Always\",\"containers\":[{\"name\":\"a\",\"livenessProbe\":{},\"startupProbe\":{}}]}"
 
 static const struct row rows[] = {
@@ -52,49 +53,122 @@ static const struct row rows[] = {
     {"running", POD_A, "ready", {{"a", OBSERVED_RUNNING}}, .want = "", .want_phase = "Running"},
     {"sandbox died", POD_A, "not-ready", {{"a", OBSERVED_EXITED}}, .want = "create-sandbox 1"},
     {"sandbox died, container lives", POD_A, "not-ready", {{"a", OBSERVED_RUNNING}}, .want = "kill a"},
-    {"first exit restarts at once", POD_A, "ready", {{"a", OBSERVED_EXITED, 1, 0, 100}}, .want = "start a", .want_phase = "Running"},
-    {"second waits", POD_A, "ready", {{"a", OBSERVED_EXITED, 1, 1, 100}},
-     .main = {{.backoff = {10000, NOW_MS - 5000}}}, .want = "back-off a wake 9900"},
-    {"and is over", POD_A, "ready", {{"a", OBSERVED_EXITED, 1, 1, 10100}},
-     .main = {{.backoff = {10000, NOW_MS - 12000}}}, .want = "start a"},
-    {"forgotten after ten minutes", POD_A, "ready", {{"a", OBSERVED_EXITED, 1, 1, 100}},
-     .main = {{.backoff = {300000, NOW_MS - 700000}}}, .want = "start a"},
+    {"first exit restarts at once",
+     POD_A,
+     "ready",
+     {{"a", OBSERVED_EXITED, 1, 0, 100}},
+     .want = "start a",
+     .want_phase = "Running"},
+    {"second waits",
+     POD_A,
+     "ready",
+     {{"a", OBSERVED_EXITED, 1, 1, 100}},
+     .main = {{.backoff = {10000, NOW_MS - 5000}}},
+     .want = "back-off a wake 9900"},
+    {"and is over",
+     POD_A,
+     "ready",
+     {{"a", OBSERVED_EXITED, 1, 1, 10100}},
+     .main = {{.backoff = {10000, NOW_MS - 12000}}},
+     .want = "start a"},
+    {"forgotten after ten minutes",
+     POD_A,
+     "ready",
+     {{"a", OBSERVED_EXITED, 1, 1, 100}},
+     .main = {{.backoff = {300000, NOW_MS - 700000}}},
+     .want = "start a"},
     {"never", POD_NEVER, "ready", {{"a", OBSERVED_EXITED, 1}}, .want = "finished", .want_phase = "Failed"},
     {"never, well", POD_NEVER, "ready", {{"a", OBSERVED_EXITED, 0}}, .want = "finished", .want_phase = "Succeeded"},
-    {"on failure, well", POD_ON_FAILURE, "ready", {{"a", OBSERVED_EXITED, 0}}, .want = "finished", .want_phase = "Succeeded"},
-    {"on failure, badly", POD_ON_FAILURE, "ready", {{"a", OBSERVED_EXITED, 2}}, .want = "start a", .want_phase = "Running"},
+    {"on failure, well",
+     POD_ON_FAILURE,
+     "ready",
+     {{"a", OBSERVED_EXITED, 0}},
+     .want = "finished",
+     .want_phase = "Succeeded"},
+    {"on failure, badly",
+     POD_ON_FAILURE,
+     "ready",
+     {{"a", OBSERVED_EXITED, 2}},
+     .want = "start a",
+     .want_phase = "Running"},
     {"done: no new sandbox", POD_NEVER, "not-ready", {{"a", OBSERVED_EXITED, 0}}, .want = "finished"},
     {"init first", POD_INIT, "ready", {{0}}, .want = "start init i", .want_phase = "Pending"},
     {"init runs", POD_INIT, "ready", {{"i", OBSERVED_RUNNING}}, .want = ""},
     {"init next", POD_INIT, "ready", {{"i", OBSERVED_EXITED, 0}}, .want = "start init j"},
     {"init again", POD_INIT, "ready", {{"i", OBSERVED_EXITED, 1}}, .want = "start init i"},
     {"init over", POD_INIT, "ready", {{"j", OBSERVED_EXITED, 0}, {"i", OBSERVED_EXITED, 0}}, .want = "start a"},
-    {"init of an older sandbox does not count", POD_INIT, "ready",
-     {{"j", OBSERVED_EXITED, 0, .sandbox = "old"}, {"i", OBSERVED_EXITED, 0, .sandbox = "old"}}, .want = "start init i"},
-    {"init failed for good", POD_INIT_NEVER, "ready", {{"i", OBSERVED_EXITED, 1}}, .want = "finished", .want_phase = "Failed"},
+    {"init of an older sandbox does not count",
+     POD_INIT,
+     "ready",
+     {{"j", OBSERVED_EXITED, 0, .sandbox = "old"}, {"i", OBSERVED_EXITED, 0, .sandbox = "old"}},
+     .want = "start init i"},
+    {"init failed for good",
+     POD_INIT_NEVER,
+     "ready",
+     {{"i", OBSERVED_EXITED, 1}},
+     .want = "finished",
+     .want_phase = "Failed"},
     {"sidecar first", POD_SIDECAR, "ready", {{0}}, .want = "start init side"},
     {"sidecar up", POD_SIDECAR, "ready", {{"side", OBSERVED_RUNNING}}, .want = "start a"},
-    {"sidecar's hook at work", POD_SIDECAR, "ready", {{"side", OBSERVED_RUNNING}}, .init = {{.busy = true, .hook_running = true}}, .want = ""},
-    {"sidecar comes back beside its pod", POD_SIDECAR, "ready",
-     {{"a", OBSERVED_RUNNING}, {"side", OBSERVED_EXITED, 1}}, .want = "start init side"},
-    {"unhealthy", POD_PROBED, "ready", {{"a", OBSERVED_RUNNING}},
-     .main = {{.probed_id = "id-a-0", .startup = PROBE_SUCCESS, .liveness = PROBE_FAILURE}}, .want = "kill a"},
-    {"verdict about an older one", POD_PROBED, "ready", {{"a", OBSERVED_RUNNING}},
-     .main = {{.probed_id = "other", .liveness = PROBE_FAILURE}}, .want = ""},
+    {"sidecar's hook at work",
+     POD_SIDECAR,
+     "ready",
+     {{"side", OBSERVED_RUNNING}},
+     .init = {{.busy = true, .hook_running = true}},
+     .want = ""},
+    {"sidecar comes back beside its pod",
+     POD_SIDECAR,
+     "ready",
+     {{"a", OBSERVED_RUNNING}, {"side", OBSERVED_EXITED, 1}},
+     .want = "start init side"},
+    {"unhealthy",
+     POD_PROBED,
+     "ready",
+     {{"a", OBSERVED_RUNNING}},
+     .main = {{.probed_id = "id-a-0", .startup = PROBE_SUCCESS, .liveness = PROBE_FAILURE}},
+     .want = "kill a"},
+    {"verdict about an older one",
+     POD_PROBED,
+     "ready",
+     {{"a", OBSERVED_RUNNING}},
+     .main = {{.probed_id = "other", .liveness = PROBE_FAILURE}},
+     .want = ""},
     {"spec changed", POD_A, "ready", {{"a", OBSERVED_RUNNING}}, .main = {{.hash = 7}}, .want = "kill a"},
-    {"ending", POD_A, "ready", {{"a", OBSERVED_RUNNING}}, .terminating = true, .want = "kill a", .want_phase = "Running"},
-    {"ending: the sidecar waits", POD_SIDECAR, "ready", {{"a", OBSERVED_RUNNING}, {"side", OBSERVED_RUNNING}},
-     .terminating = true, .want = "kill a"},
-    {"ending: then the sidecar", POD_SIDECAR, "ready", {{"a", OBSERVED_EXITED}, {"side", OBSERVED_RUNNING}},
-     .terminating = true, .want = "kill side"},
+    {"ending",
+     POD_A,
+     "ready",
+     {{"a", OBSERVED_RUNNING}},
+     .terminating = true,
+     .want = "kill a",
+     .want_phase = "Running"},
+    {"ending: the sidecar waits",
+     POD_SIDECAR,
+     "ready",
+     {{"a", OBSERVED_RUNNING}, {"side", OBSERVED_RUNNING}},
+     .terminating = true,
+     .want = "kill a"},
+    {"ending: then the sidecar",
+     POD_SIDECAR,
+     "ready",
+     {{"a", OBSERVED_EXITED}, {"side", OBSERVED_RUNNING}},
+     .terminating = true,
+     .want = "kill side"},
     {"ending: then the sandbox", POD_A, "ready", {{"a", OBSERVED_EXITED}}, .terminating = true, .want = "stop-sandbox"},
-    {"ended", POD_A, "not-ready", {{"a", OBSERVED_EXITED}}, .terminating = true, .sandbox_stopped = true, .want = "terminated", .want_phase = "Succeeded"},
+    {"ended",
+     POD_A,
+     "not-ready",
+     {{"a", OBSERVED_EXITED}},
+     .terminating = true,
+     .sandbox_stopped = true,
+     .want = "terminated",
+     .want_phase = "Succeeded"},
     {"ended before it began", POD_A, NULL, {{0}}, .terminating = true, .want = "terminated"},
 };
 
 static void describe(const struct pod_actions *actions, const struct core_v1_pod *pod, char *out, size_t size)
 {
-    static const char *const names[] = {"create-sandbox", "stop-sandbox", "start", "kill", "back-off", "terminated", "finished"};
+    static const char *const names[] = {"create-sandbox", "stop-sandbox", "start",   "kill",
+                                        "back-off",       "terminated",   "finished"};
     size_t n = 0;
     out[0] = 0;
     for (size_t i = 0; i < actions->len; i++) {
@@ -105,7 +179,8 @@ static void describe(const struct pod_actions *actions, const struct core_v1_pod
         if (a->kind == POD_KILL_CONTAINER)
             n += (size_t)snprintf(out + n, size - n, " %s", a->name);
         if (a->kind == POD_START_CONTAINER || a->kind == POD_BACK_OFF) {
-            struct str name = a->init ? pod->spec->init_containers.items[a->index].name : pod->spec->containers.items[a->index].name;
+            struct str name =
+                a->init ? pod->spec->init_containers.items[a->index].name : pod->spec->containers.items[a->index].name;
             n += (size_t)snprintf(out + n, size - n, "%s " STR_FMT, a->init ? " init" : "", STR_ARG(name));
         }
     }
@@ -147,23 +222,34 @@ static void test_actions(void **state)
         struct arena *a = arena_create(0);
         struct err err = ERR_INIT;
         struct observed_pod o = {.uid = "u", .namespace_ = "n", .name = "p"};
-        struct str json = arena_printf(a, "{\"metadata\":{\"name\":\"p\",\"uid\":\"u\"},\"spec\":%s,\"status\":{}}", r->spec);
+        struct str json =
+            arena_printf(a, "{\"metadata\":{\"name\":\"p\",\"uid\":\"u\"},\"spec\":%s,\"status\":{}}", r->spec);
         const void *pod;
         struct pod_actions got;
         char text[300];
         assert_int_equal(view_from_json(a, schema_message_find(STR("io.k8s.api.core.v1.Pod")), json, &pod, &err), 0);
         observe(a, r, &o);
-        struct pod_input in = {.pod = pod, .observed = r->sandbox || r->seen[0].name ? &o : NULL, .init = r->init,
-                               .main = r->main, .sandbox_busy = r->sandbox_busy, .sandbox_stopped = r->sandbox_stopped,
-                               .terminating = r->terminating, .now_ms = NOW_MS};
+        struct pod_input in = {.pod = pod,
+                               .observed = r->sandbox || r->seen[0].name ? &o : NULL,
+                               .init = r->init,
+                               .main = r->main,
+                               .sandbox_busy = r->sandbox_busy,
+                               .sandbox_stopped = r->sandbox_stopped,
+                               .terminating = r->terminating,
+                               .now_ms = NOW_MS};
         pod_actions_compute(a, &in, &got);
         describe(&got, pod, text, sizeof text);
         if (strcmp(text, r->want) != 0)
             fail_msg("%s: got \"%s\", want \"%s\"", r->title, text, r->want);
         if (r->want_phase) {
             struct waiting waits[3] = {{0}};
-            struct status_input s = {.input = &in, .init_waiting = waits, .main_waiting = waits, .runtime = "containerd",
-                                     .host_ip = "10.9.9.9", .now_us = NOW_MS * 1000, .ended = r->sandbox_stopped};
+            struct status_input s = {.input = &in,
+                                     .init_waiting = waits,
+                                     .main_waiting = waits,
+                                     .runtime = "containerd",
+                                     .host_ip = "10.9.9.9",
+                                     .now_us = NOW_MS * 1000,
+                                     .ended = r->sandbox_stopped};
             struct str phase = pod_status_phase(pod_status_build(a, &s));
             if (!str_eqz(phase, r->want_phase))
                 fail_msg("%s: phase " STR_FMT ", want %s", r->title, STR_ARG(phase), r->want_phase);

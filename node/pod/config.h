@@ -1,4 +1,5 @@
-/* config: what the runtime is told to run: the CRI messages for a pod's sandbox and its containers, built in an arena. */
+/* config: what the runtime is told to run: the CRI messages for a pod's sandbox and its containers, built in an arena.
+ */
 #ifndef SKIFF_NODE_POD_CONFIG_H
 #define SKIFF_NODE_POD_CONFIG_H
 
@@ -9,13 +10,14 @@ Runtime__V1__PodSandboxConfig *config_sandbox(struct arena *a, struct pod *p, co
                                               uint32_t attempt);
 
 struct image_facts {
-    const char *id;      /* to create the container from */
-    int64_t uid;         /* of its user, -1 = named or unset */
+    const char *id; /* to create the container from */
+    int64_t uid;    /* of its user, -1 = named or unset */
     const char *username;
 };
 /* ERR_NOT_FOUND or ERR_INVALID with kubelet's text: CreateContainerConfigError. */
-int config_container(struct arena *a, struct pod_container *c, const struct pod_version *v, const struct image_facts *image,
-                     int32_t restart_count, Runtime__V1__ContainerConfig **ret, struct err *err);
+int config_container(struct arena *a, struct pod_container *c, const struct pod_version *v,
+                     const struct image_facts *image, int32_t restart_count, Runtime__V1__ContainerConfig **ret,
+                     struct err *err);
 /* Of what makes a running container differ from its spec: image and name. */
 uint64_t config_hash(const struct core_v1_container *c);
 

@@ -41,7 +41,8 @@ uint64_t config_hash(const struct core_v1_container *c)
 static int build_env(struct building *b, struct err *err)
 {
     struct downward_facts facts;
-    struct env_input in = {.pod = b->pod, .container = b->spec, .facts = &facts, .find = pod_source_find, .find_arg = b->p};
+    struct env_input in = {
+        .pod = b->pod, .container = b->spec, .facts = &facts, .find = pod_source_find, .find_arg = b->p};
     const struct core_v1_service **services = NULL;
     size_t n = 0, cap = 0;
     struct object_tree *tree = informer_snapshot(b->p->agent->service_informer);
@@ -128,13 +129,15 @@ static int volume_mount(struct building *b, const struct core_v1_volume_mount *m
                        STR_ARG(m->name), STR_ARG(b->spec->name));
     if (m->sub_path.len && sub_path(b, host, m->sub_path, &host, err) < 0)
         return err->code;
-    if (m->sub_path_expr.len &&
-        sub_path(b, host, env_expand(b->a, &b->env, m->sub_path_expr), &host, err) < 0)
+    if (m->sub_path_expr.len && sub_path(b, host, env_expand(b->a, &b->env, m->sub_path_expr), &host, err) < 0)
         return err->code;
     if (stat(host, &st) < 0)
         mkdir(host, 0755); /* a hostPath without a type: the runtime would make it too */
-    out = mount(b, arena_printf(b->a, "%s" STR_FMT, m->mount_path.len && m->mount_path.p[0] == (char)47 ? "" : "/",
-                                STR_ARG(m->mount_path)).p, host, m->read_only);
+    out = mount(b,
+                arena_printf(b->a, "%s" STR_FMT, m->mount_path.len && m->mount_path.p[0] == (char)47 ? "" : "/",
+                             STR_ARG(m->mount_path))
+                    .p,
+                host, m->read_only);
     out->propagation = str_eqz(m->mount_propagation, "Bidirectional")
                            ? RUNTIME__V1__MOUNT_PROPAGATION__PROPAGATION_BIDIRECTIONAL
                        : str_eqz(m->mount_propagation, "HostToContainer")
@@ -179,12 +182,13 @@ static int hosts_file(struct building *b, struct err *err)
         if (f)
             fclose(f);
     } else {
-        buf_addz(&text, "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
-                        "fe00::0\tip6-localnet\nfe00::0\tip6-mcastprefix\nfe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n");
+        buf_addz(&text,
+                 "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+                 "fe00::0\tip6-localnet\nfe00::0\tip6-mcastprefix\nfe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n");
         buf_printf(&text, "%s\t", pod_ip(b->p));
         if (spec->subdomain.len)
-            buf_printf(&text, STR_FMT "." STR_FMT ".%s.svc.%s\t", STR_ARG(host), STR_ARG(spec->subdomain), b->p->namespace_,
-                       b->p->agent->opt.cluster_domain);
+            buf_printf(&text, STR_FMT "." STR_FMT ".%s.svc.%s\t", STR_ARG(host), STR_ARG(spec->subdomain),
+                       b->p->namespace_, b->p->agent->opt.cluster_domain);
         buf_printf(&text, STR_FMT "\n", STR_ARG(host));
     }
     if (spec->host_aliases.len) {
@@ -200,8 +204,8 @@ static int hosts_file(struct building *b, struct err *err)
     rc = write_text(path, text.p, 0644, err);
     buf_free(&text);
     if (rc == 0)
-        mount(b, "/etc/hosts", arena_strdup(b->a, path), b->spec->security_context &&
-                                                             b->spec->security_context->read_only_root_filesystem);
+        mount(b, "/etc/hosts", arena_strdup(b->a, path),
+              b->spec->security_context && b->spec->security_context->read_only_root_filesystem);
     return rc;
 }
 
@@ -242,9 +246,10 @@ static int mounts(struct building *b, struct err *err)
 
 /* ---- confinement ---- */
 
-static const char *const masked[] = {"/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys",
-                                     "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug",
-                                     "/proc/scsi", "/sys/firmware", "/sys/devices/virtual/powercap"};
+static const char *const masked[] = {"/proc/asound",     "/proc/acpi",        "/proc/interrupts",
+                                     "/proc/kcore",      "/proc/keys",        "/proc/latency_stats",
+                                     "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug",
+                                     "/proc/scsi",       "/sys/firmware",     "/sys/devices/virtual/powercap"};
 static const char *const readonly[] = {"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"};
 
 static Runtime__V1__Int64Value *number(struct arena *a, int64_t n)
@@ -267,8 +272,9 @@ static Runtime__V1__SecurityProfile *seccomp(struct building *b, bool privileged
 {
     const struct core_v1_security_context *sc = b->spec->security_context;
     const struct core_v1_pod_security_context *psc = b->pod->spec->security_context;
-    const struct core_v1_seccomp_profile *want =
-        sc && sc->seccomp_profile ? sc->seccomp_profile : psc ? psc->seccomp_profile : NULL;
+    const struct core_v1_seccomp_profile *want = sc && sc->seccomp_profile ? sc->seccomp_profile
+                                                 : psc                     ? psc->seccomp_profile
+                                                                           : NULL;
     Runtime__V1__SecurityProfile *out = arena_alloc(b->a, sizeof *out);
     runtime__v1__security_profile__init(out);
     out->profile_type = RUNTIME__V1__SECURITY_PROFILE__PROFILE_TYPE__Unconfined;
@@ -277,7 +283,8 @@ static Runtime__V1__SecurityProfile *seccomp(struct building *b, bool privileged
     if (want && !privileged && str_eqz(want->type, "Localhost")) {
         out->profile_type = RUNTIME__V1__SECURITY_PROFILE__PROFILE_TYPE__Localhost;
         out->localhost_ref = (char *)arena_printf(b->a, "%s/seccomp/" STR_FMT, b->p->agent->opt.root_dir,
-                                                  STR_ARG(want->localhost_profile)).p;
+                                                  STR_ARG(want->localhost_profile))
+                                 .p;
     }
     return out;
 }
@@ -379,10 +386,13 @@ static void names(struct building *b, int32_t restart_count)
 {
     struct arena *a = b->a;
     Runtime__V1__ContainerMetadata *m = arena_alloc(a, sizeof *m);
-    int64_t grace = b->pod->metadata->has_deletion_grace_period_seconds ? b->pod->metadata->deletion_grace_period_seconds
-                                                                         : b->pod->spec->termination_grace_period_seconds;
-    const char *labels[][2] = {{LABEL_CONTAINER_NAME, b->c->name}, {LABEL_POD_NAME, b->p->name},
-                               {LABEL_POD_NAMESPACE, b->p->namespace_}, {LABEL_POD_UID, b->p->uid}};
+    int64_t grace = b->pod->metadata->has_deletion_grace_period_seconds
+                        ? b->pod->metadata->deletion_grace_period_seconds
+                        : b->pod->spec->termination_grace_period_seconds;
+    const char *labels[][2] = {{LABEL_CONTAINER_NAME, b->c->name},
+                               {LABEL_POD_NAME, b->p->name},
+                               {LABEL_POD_NAMESPACE, b->p->namespace_},
+                               {LABEL_POD_UID, b->p->uid}};
     const char *annotations[][2] = {
         {ANNOTATION_HASH, arena_printf(a, "%llx", (unsigned long long)config_hash(b->spec)).p},
         {ANNOTATION_RESTART_COUNT, arena_printf(a, "%d", restart_count).p},
@@ -403,8 +413,9 @@ static void names(struct building *b, int32_t restart_count)
     b->config->log_path = (char *)arena_printf(a, "%s/%d.log", b->c->name, restart_count).p;
 }
 
-int config_container(struct arena *a, struct pod_container *c, const struct pod_version *v, const struct image_facts *image,
-                     int32_t restart_count, Runtime__V1__ContainerConfig **ret, struct err *err)
+int config_container(struct arena *a, struct pod_container *c, const struct pod_version *v,
+                     const struct image_facts *image, int32_t restart_count, Runtime__V1__ContainerConfig **ret,
+                     struct err *err)
 {
     struct building b = {.a = a, .c = c, .p = c->owner, .pod = v->pod, .spec = pod_container_spec(v, c)};
     Runtime__V1__ImageSpec *is = arena_alloc(a, sizeof *is);

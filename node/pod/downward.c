@@ -37,19 +37,19 @@ static void quote(struct buf *out, struct str s)
     buf_add_char(out, '"');
 }
 
-#define RENDER_MAP(a, map)                                                                                             \
-    ({                                                                                                                 \
-        struct buf text_ = {0};                                                                                        \
-        for (size_t at_ = 0; at_ < (map).len; at_++) {                                                                 \
-            if (at_)                                                                                                   \
-                buf_add_char(&text_, '\n');                                                                            \
-            buf_add_str(&text_, (map).items[at_].key);                                                                 \
-            buf_add_char(&text_, '=');                                                                                 \
-            quote(&text_, (map).items[at_].value);                                                                     \
-        }                                                                                                              \
-        struct str copy_ = arena_str((a), buf_str(&text_));                                                            \
-        buf_free(&text_);                                                                                              \
-        copy_;                                                                                                         \
+#define RENDER_MAP(a, map)                                  \
+    ({                                                      \
+        struct buf text_ = {0};                             \
+        for (size_t at_ = 0; at_ < (map).len; at_++) {      \
+            if (at_)                                        \
+                buf_add_char(&text_, '\n');                 \
+            buf_add_str(&text_, (map).items[at_].key);      \
+            buf_add_char(&text_, '=');                      \
+            quote(&text_, (map).items[at_].value);          \
+        }                                                   \
+        struct str copy_ = arena_str((a), buf_str(&text_)); \
+        buf_free(&text_);                                   \
+        copy_;                                              \
     })
 
 int downward_field(struct arena *a, const struct core_v1_pod *pod, const struct downward_facts *facts, struct str path,

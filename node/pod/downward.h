@@ -8,7 +8,7 @@
 
 struct downward_facts {
     const char *node_name, *host_ip;
-    const char *pod_ips[2]; /* "" = none */
+    const char *pod_ips[2];               /* "" = none */
     int64_t cpu_milli, memory, ephemeral; /* of the node: what a container without a limit may use */
 };
 

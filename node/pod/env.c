@@ -89,8 +89,9 @@ static void add_service(struct arena *a, struct env *env, const struct core_v1_s
     set(a, env, joined(a, name, "_SERVICE_PORT"), arena_printf(a, "%d", s->spec->ports.items[0].port));
     for (size_t i = 0; i < s->spec->ports.len; i++) {
         if (s->spec->ports.items[i].name.len)
-            set(a, env, arena_printf(a, STR_FMT "_SERVICE_PORT_" STR_FMT, STR_ARG(name),
-                                     STR_ARG(upper(a, s->spec->ports.items[i].name))),
+            set(a, env,
+                arena_printf(a, STR_FMT "_SERVICE_PORT_" STR_FMT, STR_ARG(name),
+                             STR_ARG(upper(a, s->spec->ports.items[i].name))),
                 arena_printf(a, "%d", s->spec->ports.items[i].port));
     }
     for (size_t i = 0; i < s->spec->ports.len; i++) {
@@ -122,8 +123,8 @@ static void add_services(struct arena *a, const struct env_input *in, struct env
     }
 }
 
-static int add_all(struct arena *a, const struct env_input *in, struct env *ret, enum source_kind kind, struct str prefix,
-                   struct str name, bool optional, struct err *err)
+static int add_all(struct arena *a, const struct env_input *in, struct env *ret, enum source_kind kind,
+                   struct str prefix, struct str name, bool optional, struct err *err)
 {
     const struct source *s = in->find(in->find_arg, kind, name);
     const struct source_entry *entries;
@@ -131,8 +132,8 @@ static int add_all(struct arena *a, const struct env_input *in, struct env *ret,
     if (!s || source_state(s) != SOURCE_FOUND) {
         if (optional)
             return 0;
-        return err_set(err, ERR_NOT_FOUND, "%s \"" STR_FMT "\" not found", kind == SOURCE_SECRET ? "secret" : "configmap",
-                       STR_ARG(name));
+        return err_set(err, ERR_NOT_FOUND, "%s \"" STR_FMT "\" not found",
+                       kind == SOURCE_SECRET ? "secret" : "configmap", STR_ARG(name));
     }
     n = source_entries(s, &entries);
     for (size_t i = 0; i < n; i++) {
@@ -153,8 +154,8 @@ static int from_key(struct arena *a, const struct env_input *in, enum source_kin
     if (!s || source_state(s) != SOURCE_FOUND) {
         if (optional)
             return 1;
-        return err_set(err, ERR_NOT_FOUND, "%s \"" STR_FMT "\" not found", kind == SOURCE_SECRET ? "secret" : "configmap",
-                       STR_ARG(name));
+        return err_set(err, ERR_NOT_FOUND, "%s \"" STR_FMT "\" not found",
+                       kind == SOURCE_SECRET ? "secret" : "configmap", STR_ARG(name));
     }
     if (source_entry_find(s, key, &found)) {
         if (optional)
@@ -216,7 +217,8 @@ int env_build(struct arena *a, const struct env_input *in, struct env *ret, stru
             rc = add_all(a, in, ret, SOURCE_CONFIG_MAP, from->prefix, from->config_map_ref->name,
                          from->config_map_ref->optional, err);
         else if (from->secret_ref)
-            rc = add_all(a, in, ret, SOURCE_SECRET, from->prefix, from->secret_ref->name, from->secret_ref->optional, err);
+            rc = add_all(a, in, ret, SOURCE_SECRET, from->prefix, from->secret_ref->name, from->secret_ref->optional,
+                         err);
     }
     for (size_t i = 0; rc >= 0 && i < in->container->env.len; i++) {
         const struct core_v1_env_var *var = &in->container->env.items[i];

@@ -26,9 +26,12 @@ static const struct {
     {"[{\"name\":\"L\",\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"metadata.labels['x']\"}}}]", "L=y\n"},
     {"[{\"name\":\"I\",\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"status.podIP\"}}}]", "I=10.1.2.3\n"},
     {"[{\"name\":\"C\",\"valueFrom\":{\"resourceFieldRef\":{\"resource\":\"limits.cpu\"}}}]", "C=1\n"},
-    {"[{\"name\":\"C\",\"valueFrom\":{\"resourceFieldRef\":{\"resource\":\"limits.cpu\",\"divisor\":\"1m\"}}}]", "C=250\n"},
-    {"[{\"name\":\"M\",\"valueFrom\":{\"resourceFieldRef\":{\"resource\":\"requests.memory\",\"divisor\":\"1Mi\"}}}]", "M=64\n"},
-    {"[{\"name\":\"K\",\"valueFrom\":{\"configMapKeyRef\":{\"name\":\"c\",\"key\":\"k\"}}}]", "configmap \"c\" not found"},
+    {"[{\"name\":\"C\",\"valueFrom\":{\"resourceFieldRef\":{\"resource\":\"limits.cpu\",\"divisor\":\"1m\"}}}]",
+     "C=250\n"},
+    {"[{\"name\":\"M\",\"valueFrom\":{\"resourceFieldRef\":{\"resource\":\"requests.memory\",\"divisor\":\"1Mi\"}}}]",
+     "M=64\n"},
+    {"[{\"name\":\"K\",\"valueFrom\":{\"configMapKeyRef\":{\"name\":\"c\",\"key\":\"k\"}}}]",
+     "configmap \"c\" not found"},
     {"[{\"name\":\"K\",\"valueFrom\":{\"secretKeyRef\":{\"name\":\"c\",\"key\":\"k\",\"optional\":true}}}]", ""},
 };
 
@@ -38,17 +41,22 @@ static void test_env(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct arena *a = arena_create(0);
         struct err err = ERR_INIT;
-        struct downward_facts facts = {.node_name = "node", .host_ip = "10.0.0.9", .pod_ips = {"10.1.2.3", ""}, .cpu_milli = 2000};
-        struct str json = arena_printf(a, "{\"metadata\":{\"name\":\"p\",\"namespace\":\"n\",\"labels\":{\"x\":\"y\"}},\"spec\":{\"containers\":"
-                                          "[{\"name\":\"c\",\"env\":%s,\"resources\":{\"limits\":{\"cpu\":\"250m\"},"
-                                          "\"requests\":{\"memory\":\"64Mi\"}}}]}}", rows[i].env);
+        struct downward_facts facts = {
+            .node_name = "node", .host_ip = "10.0.0.9", .pod_ips = {"10.1.2.3", ""}, .cpu_milli = 2000};
+        struct str json = arena_printf(
+            a,
+            "{\"metadata\":{\"name\":\"p\",\"namespace\":\"n\",\"labels\":{\"x\":\"y\"}},\"spec\":{\"containers\":"
+            "[{\"name\":\"c\",\"env\":%s,\"resources\":{\"limits\":{\"cpu\":\"250m\"},"
+            "\"requests\":{\"memory\":\"64Mi\"}}}]}}",
+            rows[i].env);
         const void *view;
         const struct core_v1_pod *pod;
         struct env env;
         struct buf text = {0};
         assert_int_equal(view_from_json(a, schema_message_find(STR("io.k8s.api.core.v1.Pod")), json, &view, &err), 0);
         pod = view;
-        struct env_input in = {.pod = pod, .container = &pod->spec->containers.items[0], .facts = &facts, .find = nothing};
+        struct env_input in = {
+            .pod = pod, .container = &pod->spec->containers.items[0], .facts = &facts, .find = nothing};
         if (env_build(a, &in, &env, &err) < 0) {
             buf_addz(&text, err.message);
         } else {
@@ -69,20 +77,34 @@ static void test_service_links(void **state)
     struct downward_facts facts = {.node_name = "", .host_ip = "", .pod_ips = {"", ""}};
     const void *pod, *service;
     struct env env;
-    static const char *const want[][2] = {{"MY_DB_SERVICE_HOST", "10.96.0.7"}, {"MY_DB_SERVICE_PORT", "5432"},
-                                          {"MY_DB_SERVICE_PORT_PG", "5432"}, {"MY_DB_PORT", "tcp://10.96.0.7:5432"},
+    static const char *const want[][2] = {{"MY_DB_SERVICE_HOST", "10.96.0.7"},
+                                          {"MY_DB_SERVICE_PORT", "5432"},
+                                          {"MY_DB_SERVICE_PORT_PG", "5432"},
+                                          {"MY_DB_PORT", "tcp://10.96.0.7:5432"},
                                           {"MY_DB_PORT_5432_TCP", "tcp://10.96.0.7:5432"},
-                                          {"MY_DB_PORT_5432_TCP_PROTO", "tcp"}, {"MY_DB_PORT_5432_TCP_PORT", "5432"},
+                                          {"MY_DB_PORT_5432_TCP_PROTO", "tcp"},
+                                          {"MY_DB_PORT_5432_TCP_PORT", "5432"},
                                           {"MY_DB_PORT_5432_TCP_ADDR", "10.96.0.7"}};
     (void)state;
-    assert_int_equal(view_from_json(a, schema_message_find(STR("io.k8s.api.core.v1.Pod")),
-                                    STR("{\"metadata\":{\"namespace\":\"n\"},\"spec\":{\"containers\":[{\"name\":\"c\"}]}}"), &pod, &err), 0);
-    assert_int_equal(view_from_json(a, schema_message_find(STR("io.k8s.api.core.v1.Service")),
-                                    STR("{\"metadata\":{\"name\":\"my-db\",\"namespace\":\"n\"},\"spec\":{\"clusterIP\":\"10.96.0.7\","
-                                        "\"ports\":[{\"name\":\"pg\",\"protocol\":\"TCP\",\"port\":5432}]}}"), &service, &err), 0);
+    assert_int_equal(
+        view_from_json(a, schema_message_find(STR("io.k8s.api.core.v1.Pod")),
+                       STR("{\"metadata\":{\"namespace\":\"n\"},\"spec\":{\"containers\":[{\"name\":\"c\"}]}}"), &pod,
+                       &err),
+        0);
+    assert_int_equal(
+        view_from_json(
+            a, schema_message_find(STR("io.k8s.api.core.v1.Service")),
+            STR("{\"metadata\":{\"name\":\"my-db\",\"namespace\":\"n\"},\"spec\":{\"clusterIP\":\"10.96.0.7\","
+                "\"ports\":[{\"name\":\"pg\",\"protocol\":\"TCP\",\"port\":5432}]}}"),
+            &service, &err),
+        0);
     const struct core_v1_service *list[] = {service};
-    struct env_input in = {.pod = pod, .container = &((const struct core_v1_pod *)pod)->spec->containers.items[0],
-                           .facts = &facts, .find = nothing, .services = list, .n_services = 1};
+    struct env_input in = {.pod = pod,
+                           .container = &((const struct core_v1_pod *)pod)->spec->containers.items[0],
+                           .facts = &facts,
+                           .find = nothing,
+                           .services = list,
+                           .n_services = 1};
     assert_int_equal(env_build(a, &in, &env, &err), 0);
     assert_int_equal(env.len, 8);
     for (size_t i = 0; i < 8; i++) {

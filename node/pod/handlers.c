@@ -16,7 +16,7 @@ struct handler_run {
     void *arg;
     struct loop *loop;
     struct timer timer;
-    bool canceled;     /* an answer of the runtime is still to come */
+    bool canceled; /* an answer of the runtime is still to come */
     bool in_runtime;
     int status;
     struct http_client *http;
@@ -160,8 +160,8 @@ static void http_done(void *arg, const struct err *err)
     r->call = NULL;
     if (err && !r->status) {
         if (err->code == ERR_TIMEOUT)
-            snprintf(text, sizeof text, "Get \"%s\": context deadline exceeded (Client.Timeout exceeded while awaiting headers)",
-                     r->url);
+            snprintf(text, sizeof text,
+                     "Get \"%s\": context deadline exceeded (Client.Timeout exceeded while awaiting headers)", r->url);
         else
             snprintf(text, sizeof text, "Get \"%s\": %s", r->url, err->message);
         end(r, HANDLER_FAILURE, text);
@@ -185,16 +185,20 @@ static void start_http(struct handler_run *r, const struct core_v1_http_get_acti
     int port = port_of(&h->port, t->container);
     struct str path = h->path.len ? h->path : STR("/"), authority = STR_NULL;
     const char *origin = arena_printf(a, "%s://%s%s%s:%d", https ? "https" : "http", is_v6(host) ? "[" : "", host,
-                                      is_v6(host) ? "]" : "", port).p;
+                                      is_v6(host) ? "]" : "", port)
+                             .p;
     const char *endpoints[2] = {origin, NULL};
     struct http_header *headers = ARENA_ARRAY(a, struct http_header, h->http_headers.len + 2);
     size_t n = 0;
-    struct http_client_options copt = {.endpoints = endpoints, .mode = HTTP_CLIENT_HTTP1, .no_keep_alive = true,
+    struct http_client_options copt = {.endpoints = endpoints,
+                                       .mode = HTTP_CLIENT_HTTP1,
+                                       .no_keep_alive = true,
                                        .user_agent = t->hook ? "kube-lifecycle/1.36" : "kube-probe/1.36",
                                        .connect_timeout_ms = t->timeout_ms};
-    struct http_call_options call = {.method = STR("GET"), .timeout_ms = t->timeout_ms,
-                                     .handler = {.on_response = http_response, .on_data = http_data, .on_done = http_done,
-                                                 .arg = r}};
+    struct http_call_options call = {
+        .method = STR("GET"),
+        .timeout_ms = t->timeout_ms,
+        .handler = {.on_response = http_response, .on_data = http_data, .on_done = http_done, .arg = r}};
     struct tls_options topt = {.insecure = true, .alpn_http1 = true};
     bool accept = false;
     for (size_t i = 0; i < h->http_headers.len; i++) {
@@ -339,11 +343,18 @@ static void start_grpc(struct handler_run *r, const struct core_v1_grpc_action *
     size_t n = g->service.len > 127 ? 127 : g->service.len, len = n ? n + 2 : 0;
     const char *endpoints[2] = {origin, NULL};
     struct http_header headers[] = {{STR("content-type"), STR("application/grpc")}, {STR("te"), STR("trailers")}};
-    struct http_client_options copt = {.endpoints = endpoints, .mode = HTTP_CLIENT_HTTP2, .user_agent = "kube-probe/1.36"};
-    struct http_call_options call = {.method = STR("POST"), .path = STR("/grpc.health.v1.Health/Check"), .headers = headers,
-                                     .n_headers = 2, .timeout_ms = t->timeout_ms,
-                                     .handler = {.on_response = http_response, .on_data = http_data,
-                                                 .on_trailers = grpc_trailers, .on_done = grpc_done_call, .arg = r}};
+    struct http_client_options copt = {
+        .endpoints = endpoints, .mode = HTTP_CLIENT_HTTP2, .user_agent = "kube-probe/1.36"};
+    struct http_call_options call = {.method = STR("POST"),
+                                     .path = STR("/grpc.health.v1.Health/Check"),
+                                     .headers = headers,
+                                     .n_headers = 2,
+                                     .timeout_ms = t->timeout_ms,
+                                     .handler = {.on_response = http_response,
+                                                 .on_data = http_data,
+                                                 .on_trailers = grpc_trailers,
+                                                 .on_done = grpc_done_call,
+                                                 .arg = r}};
     snprintf(origin, sizeof origin, is_v6(t->host) ? "http://[%s]:%d" : "http://%s:%d", t->host, g->port);
     memset(frame, 0, 5);
     frame[4] = (char)len;
@@ -364,7 +375,8 @@ static void slept(void *arg)
     end(arg, HANDLER_SUCCESS, "");
 }
 
-struct handler_run *handler_start(const struct handler *h, const struct handler_target *t, handler_done *done, void *arg)
+struct handler_run *handler_start(const struct handler *h, const struct handler_target *t, handler_done *done,
+                                  void *arg)
 {
     struct handler_run *r = calloc(1, sizeof *r);
     r->done = done;

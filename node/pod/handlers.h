@@ -1,4 +1,5 @@
-/* handlers: one try of a probe or lifecycle hook: exec in the container, HTTP GET, TCP connect, gRPC health check, sleep.
+/* handlers: one try of a probe or lifecycle hook: exec in the container, HTTP GET, TCP connect, gRPC health check,
+ * sleep.
  *
  * Texts are kubelet's: what a probe's Unhealthy event and a hook's failure say after the colon.
  */
@@ -19,15 +20,16 @@ struct handler {
 struct handler_target {
     struct agent *agent;
     const char *container_id;
-    const char *host; /* the pod's address */
+    const char *host;                          /* the pod's address */
     const struct core_v1_container *container; /* for named ports */
-    int64_t timeout_ms; /* 0 = none */
-    bool hook; /* not a probe: other headers */
+    int64_t timeout_ms;                        /* 0 = none */
+    bool hook;                                 /* not a probe: other headers */
 };
 struct handler_run;
 typedef void handler_done(void *arg, enum handler_outcome outcome, const char *text);
 /* Everything needed is copied. `done` is never called from inside. */
-struct handler_run *handler_start(const struct handler *h, const struct handler_target *t, handler_done *done, void *arg);
+struct handler_run *handler_start(const struct handler *h, const struct handler_target *t, handler_done *done,
+                                  void *arg);
 void handler_cancel(struct handler_run *r); /* no callback after this; NULL is fine */
 
 #endif

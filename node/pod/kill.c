@@ -21,7 +21,7 @@ struct kill_operation {
     struct handler_run *hook;
     struct timer hook_limit;
     bool stopping;
-    int stops; /* calls of the runtime in flight: a shortened grace makes a second one */
+    int stops;                   /* calls of the runtime in flight: a shortened grace makes a second one */
     struct kill_operation *next; /* of the pod */
     char field[400];
 };
@@ -79,7 +79,8 @@ static void hooked(void *arg, enum handler_outcome outcome, const char *text)
     timer_stop(&k->hook_limit);
     if (outcome != HANDLER_SUCCESS) {
         log_debug("node", "preStop of %s/%s: %s", k->p->namespace_, k->p->name, text);
-        recorder_event(k->p->agent->recorder, k->v->object, k->field, "Warning", "FailedPreStopHook", "PreStopHook failed");
+        recorder_event(k->p->agent->recorder, k->v->object, k->field, "Warning", "FailedPreStopHook",
+                       "PreStopHook failed");
     }
     stop(k);
 }
@@ -103,8 +104,13 @@ void container_kill(struct pod *p, struct pod_container *c, const struct pod_act
     struct kill_operation *k = calloc(1, sizeof *k);
     const struct core_v1_container *spec = c ? pod_container_spec(p->version, c) : NULL;
     const struct core_v1_lifecycle_handler *hook = spec && spec->lifecycle ? spec->lifecycle->pre_stop : NULL;
-    *k = (struct kill_operation){.p = pod_hold(p), .c = c, .v = pod_version_get(p->version), .id = strdup(action->id),
-                                 .grace_s = action->grace_s, .began_ms = clock_mono_ms(), .next = p->kills};
+    *k = (struct kill_operation){.p = pod_hold(p),
+                                 .c = c,
+                                 .v = pod_version_get(p->version),
+                                 .id = strdup(action->id),
+                                 .grace_s = action->grace_s,
+                                 .began_ms = clock_mono_ms(),
+                                 .next = p->kills};
     p->kills = k;
     snprintf(k->field, sizeof k->field, "spec.%s{%s}", c && c->init ? "initContainers" : "containers", action->name);
     if (k->grace_s < 0)
@@ -115,10 +121,16 @@ void container_kill(struct pod *p, struct pod_container *c, const struct pod_act
     }
     recorder_event(p->agent->recorder, p->version->object, k->field, "Normal", "Killing", "%s", action->message);
     if (hook && k->grace_s > 0) {
-        struct handler h = {.exec = hook->exec, .http_get = hook->http_get, .tcp_socket = hook->tcp_socket,
+        struct handler h = {.exec = hook->exec,
+                            .http_get = hook->http_get,
+                            .tcp_socket = hook->tcp_socket,
                             .sleep_s = hook->sleep ? hook->sleep->seconds : 0};
-        struct handler_target t = {.agent = p->agent, .container_id = k->id, .host = pod_ip(p), .container = spec,
-                                   .timeout_ms = k->grace_s * 1000, .hook = true};
+        struct handler_target t = {.agent = p->agent,
+                                   .container_id = k->id,
+                                   .host = pod_ip(p),
+                                   .container = spec,
+                                   .timeout_ms = k->grace_s * 1000,
+                                   .hook = true};
         timer_start(&k->hook_limit, p->agent->loop, k->grace_s * 1000, hook_over, k);
         k->hook = handler_start(&h, &t, hooked, k);
     } else {

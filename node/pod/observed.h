@@ -1,8 +1,8 @@
 /* observed: what the container runtime says about one pod, as the agent last saw it.
  *
- * Filled by node/runtime/relist.c from CRI lists and statuses; read by the pure functions (actions.h, status.h), whose tests
- * write it by hand. Strings are NUL-terminated and never NULL; they live as long as the entry. Times are Unix nanoseconds,
- * 0 when the thing has not happened.
+ * Filled by node/runtime/relist.c from CRI lists and statuses; read by the pure functions (actions.h, status.h), whose
+ * tests write it by hand. Strings are NUL-terminated and never NULL; they live as long as the entry. Times are Unix
+ * nanoseconds, 0 when the thing has not happened.
  */
 #ifndef SKIFF_NODE_POD_OBSERVED_H
 #define SKIFF_NODE_POD_OBSERVED_H
@@ -25,8 +25,8 @@ struct observed_container {
     enum observed_state state;
     int64_t created_ns, started_ns, finished_ns;
     int32_t exit_code, restart_count;
-    uint64_t hash;       /* of the container's spec when it was made, 0 = unknown */
-    int64_t grace_s;     /* terminationGracePeriodSeconds stored with it, -1 = none */
+    uint64_t hash;   /* of the container's spec when it was made, 0 = unknown */
+    int64_t grace_s; /* terminationGracePeriodSeconds stored with it, -1 = none */
     bool fallback_to_logs;
 };
 
@@ -40,8 +40,8 @@ struct observed_sandbox {
 
 struct observed_pod {
     char *uid, *namespace_, *name;
-    VEC(struct observed_sandbox *) sandboxes;     /* newest first */
-    VEC(struct observed_container *) containers;  /* newest first */
+    VEC(struct observed_sandbox *) sandboxes;    /* newest first */
+    VEC(struct observed_container *) containers; /* newest first */
 };
 
 static inline struct observed_sandbox *observed_newest_sandbox(const struct observed_pod *p)

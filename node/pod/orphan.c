@@ -1,5 +1,5 @@
-/* A pod that the runtime has and the API has not: deleted while the agent was away. It ends as gracefully as what is stored
- * with its containers allows, and everything of it goes. */
+/* A pod that the runtime has and the API has not: deleted while the agent was away. It ends as gracefully as what is
+ * stored with its containers allows, and everything of it goes. */
 #include "node/cri/api.pb-c.h"
 #include "node/pod/cgroup.h"
 #include "node/state.h"

@@ -87,11 +87,14 @@ static void tick(void *arg)
     struct pod_container *c = w->set->c;
     struct pod *p = c->owner;
     const struct core_v1_container *spec = pod_container_spec(w->set->version, c);
-    struct handler h = {.exec = w->spec->exec, .http_get = w->spec->http_get, .tcp_socket = w->spec->tcp_socket,
-                        .grpc = w->spec->grpc};
-    struct handler_target t = {.agent = p->agent, .container_id = w->set->id, .container = spec,
-                               .host = *pod_ip(p) ? pod_ip(p) : "127.0.0.1",
-                               .timeout_ms = (int64_t)or_default(w->spec->has_timeout_seconds, w->spec->timeout_seconds, 1) * 1000};
+    struct handler h = {
+        .exec = w->spec->exec, .http_get = w->spec->http_get, .tcp_socket = w->spec->tcp_socket, .grpc = w->spec->grpc};
+    struct handler_target t = {
+        .agent = p->agent,
+        .container_id = w->set->id,
+        .container = spec,
+        .host = *pod_ip(p) ? pod_ip(p) : "127.0.0.1",
+        .timeout_ms = (int64_t)or_default(w->spec->has_timeout_seconds, w->spec->timeout_seconds, 1) * 1000};
     if (w->type != PROBE_STARTUP && spec->startup_probe && c->m.startup != PROBE_SUCCESS) {
         timer_start(&w->timer, p->agent->loop, period_ms(w), tick, w);
         return;

@@ -1,4 +1,5 @@
-/* What the API is told: the status whenever it differs from what was last accepted, and at the end the object's removal. */
+/* What the API is told: the status whenever it differs from what was last accepted, and at the end the object's
+ * removal. */
 #include "node/pod/status.h"
 #include "node/state.h"
 
@@ -86,8 +87,11 @@ static void removed(void *arg, const struct client_answer *answer)
 
 static void remove_object(struct pod *p)
 {
-    struct client_call call = {.verb = VERB_DELETE, .resource = resource_find(STR(""), STR("pods")),
-                               .namespace_ = str_from(p->namespace_), .name = str_from(p->name), .grace_period_s = 0,
+    struct client_call call = {.verb = VERB_DELETE,
+                               .resource = resource_find(STR(""), STR("pods")),
+                               .namespace_ = str_from(p->namespace_),
+                               .name = str_from(p->name),
+                               .grace_period_s = 0,
                                .precondition_uid = str_from(p->uid)};
     if (p->delete_in_flight)
         return;
@@ -109,8 +113,8 @@ static void waits(struct pod *p, struct waiting *init, struct waiting *mains)
 /* A merge patch: what our part of the status no longer has is set to null. */
 static struct value *patch_of(struct arena *a, struct pod *p, struct value *status, const struct value *current)
 {
-    static const char *const optional[] = {"message", "reason", "podIP", "podIPs", "hostIP", "hostIPs",
-                                           "initContainerStatuses"};
+    static const char *const optional[] = {
+        "message", "reason", "podIP", "podIPs", "hostIP", "hostIPs", "initContainerStatuses"};
     struct value *patch = value_map(a), *meta = value_map(a);
     for (size_t i = 0; i < sizeof optional / sizeof *optional; i++) {
         if (value_getz(current, optional[i]) && !value_getz(status, optional[i]))
@@ -135,9 +139,13 @@ static void send_status(struct pod *p, struct arena *a, struct value *status, co
 {
     struct buf text = {0};
     struct sending *s;
-    struct client_call call = {.verb = VERB_PATCH, .resource = resource_find(STR(""), STR("pods")),
-                               .subresource = STR("status"), .namespace_ = str_from(p->namespace_),
-                               .name = str_from(p->name), .patch_type = PATCH_TYPE_MERGE, .grace_period_s = -1};
+    struct client_call call = {.verb = VERB_PATCH,
+                               .resource = resource_find(STR(""), STR("pods")),
+                               .subresource = STR("status"),
+                               .namespace_ = str_from(p->namespace_),
+                               .name = str_from(p->name),
+                               .patch_type = PATCH_TYPE_MERGE,
+                               .grace_period_s = -1};
     json_encode(&text, status);
     buf_add_char(&text, 0);
     if (!p->status_sent && same(status, current))
@@ -168,10 +176,16 @@ void pod_report(struct pod *p)
     pod_input_fill(p, a, &input);
     object = object_value(a, p->version->object);
     current = value_getz(object, "status");
-    in = (struct status_input){.input = &input, .current = current, .runtime = p->agent->runtime_scheme,
-                               .host_ip = p->agent->node_ip, .end_reason = p->end_reason, .end_message = p->end_message,
-                               .start_time_us = p->start_time_us, .now_us = clock_wall_us(),
-                               .ended = p->stage >= POD_ENDED, .termination_message = termination_message};
+    in = (struct status_input){.input = &input,
+                               .current = current,
+                               .runtime = p->agent->runtime_scheme,
+                               .host_ip = p->agent->node_ip,
+                               .end_reason = p->end_reason,
+                               .end_message = p->end_message,
+                               .start_time_us = p->start_time_us,
+                               .now_us = clock_wall_us(),
+                               .ended = p->stage >= POD_ENDED,
+                               .termination_message = termination_message};
     struct waiting *init = ARENA_ARRAY(a, struct waiting, p->n_init + 1);
     struct waiting *mains = ARENA_ARRAY(a, struct waiting, p->n_main + 1);
     waits(p, init, mains);

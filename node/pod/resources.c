@@ -80,13 +80,14 @@ enum qos qos_of(const struct core_v1_pod *pod)
 {
     bool any = false, guaranteed = true;
     for (size_t i = 0; i < pod->spec->containers.len + pod->spec->init_containers.len; i++) {
-        const struct core_v1_container *c =
-            i < pod->spec->containers.len ? &pod->spec->containers.items[i]
-                                          : &pod->spec->init_containers.items[i - pod->spec->containers.len];
+        const struct core_v1_container *c = i < pod->spec->containers.len
+                                                ? &pod->spec->containers.items[i]
+                                                : &pod->spec->init_containers.items[i - pod->spec->containers.len];
         struct amounts a = container_amounts(c);
         if (a.cpu_request_milli || a.cpu_limit_milli || a.memory_request || a.memory_limit)
             any = true;
-        if (!a.cpu_limit_milli || !a.memory_limit || (a.cpu_request_milli && a.cpu_request_milli != a.cpu_limit_milli) ||
+        if (!a.cpu_limit_milli || !a.memory_limit ||
+            (a.cpu_request_milli && a.cpu_request_milli != a.cpu_limit_milli) ||
             (a.memory_request && a.memory_request != a.memory_limit))
             guaranteed = false;
     }

@@ -56,8 +56,9 @@ static void read_resolv_conf(struct arena *a, struct lines *servers, struct line
         if (!word || *word == '#' || *word == ';')
             continue;
         to = strcmp(word, "nameserver") == 0 ? servers
-             : strcmp(word, "search") == 0 ? searches
-             : strcmp(word, "options") == 0 ? options : NULL;
+             : strcmp(word, "search") == 0   ? searches
+             : strcmp(word, "options") == 0  ? options
+                                             : NULL;
         if (to == searches)
             searches->len = 0;
         while (to && (word = strtok_r(NULL, " \t\r\n", &save)))
@@ -109,8 +110,9 @@ static Runtime__V1__DNSConfig *dns_config(struct arena *a, const struct pod *p, 
             add_once(a, &searches, config_z(a, spec->dns_config->searches.items[i]));
         for (size_t i = 0; i < spec->dns_config->options.len; i++) {
             const struct core_v1_pod_dns_config_option *o = &spec->dns_config->options.items[i];
-            set_option(a, &options, o->value.p ? arena_printf(a, STR_FMT ":" STR_FMT, STR_ARG(o->name), STR_ARG(o->value)).p
-                                               : config_z(a, o->name));
+            set_option(a, &options,
+                       o->value.p ? arena_printf(a, STR_FMT ":" STR_FMT, STR_ARG(o->name), STR_ARG(o->value)).p
+                                  : config_z(a, o->name));
         }
     }
     d->servers = servers.items;

@@ -1,4 +1,5 @@
-/* Starting a container: image, configuration, create, start, postStart hook. What goes wrong on the way is why it waits. */
+/* Starting a container: image, configuration, create, start, postStart hook. What goes wrong on the way is why it
+ * waits. */
 #include "node/images.h"
 #include "node/pod/config.h"
 #include "node/pod/handlers.h"
@@ -49,7 +50,8 @@ static void hooked(void *arg, enum handler_outcome outcome, const char *text)
 {
     struct start_operation *s = arg;
     if (outcome != HANDLER_SUCCESS) {
-        recorder_event(s->p->agent->recorder, s->v->object, s->field, "Warning", "FailedPostStartHook", "PostStartHook failed");
+        recorder_event(s->p->agent->recorder, s->v->object, s->field, "Warning", "FailedPostStartHook",
+                       "PostStartHook failed");
         log_debug("node", "postStart of %s/%s %s: %s", s->p->namespace_, s->p->name, s->c->name, text);
         container_set_waiting(s->c, "PostStartHookError", "PostStartHook failed");
         s->c->m.kill_message = "FailedPostStartHook";
@@ -62,13 +64,15 @@ static void post_start(struct start_operation *s)
     const struct core_v1_container *spec = pod_container_spec(s->v, s->c);
     const struct core_v1_lifecycle_handler *hook = spec->lifecycle ? spec->lifecycle->post_start : NULL;
     struct handler h;
-    struct handler_target t = {.agent = s->p->agent, .container_id = s->container_id, .host = pod_ip(s->p),
-                               .container = spec, .hook = true};
+    struct handler_target t = {
+        .agent = s->p->agent, .container_id = s->container_id, .host = pod_ip(s->p), .container = spec, .hook = true};
     if (!hook) {
         finish(s);
         return;
     }
-    h = (struct handler){.exec = hook->exec, .http_get = hook->http_get, .tcp_socket = hook->tcp_socket,
+    h = (struct handler){.exec = hook->exec,
+                         .http_get = hook->http_get,
+                         .tcp_socket = hook->tcp_socket,
                          .sleep_s = hook->sleep ? hook->sleep->seconds : 0};
     s->c->hook_running = true;
     relist_now(s->p->agent->relist); /* it shows as running meanwhile */
@@ -147,8 +151,11 @@ void container_start(struct pod_container *c, const struct pod_action *action)
 {
     struct start_operation *s = calloc(1, sizeof *s);
     const struct observed_sandbox *sandbox = observed_newest_sandbox(pod_observed(c->owner));
-    *s = (struct start_operation){.c = c, .p = pod_hold(c->owner), .v = pod_version_get(c->owner->version),
-                                  .restart_count = action->restart_count, .sandbox_id = strdup(sandbox->id)};
+    *s = (struct start_operation){.c = c,
+                                  .p = pod_hold(c->owner),
+                                  .v = pod_version_get(c->owner->version),
+                                  .restart_count = action->restart_count,
+                                  .sandbox_id = strdup(sandbox->id)};
     snprintf(s->field, sizeof s->field, "spec.%s{%s}", c->init ? "initContainers" : "containers", c->name);
     c->operating = true;
     c->m.backoff = action->backoff;

@@ -32,8 +32,7 @@ static const char *container_id(struct building *b, const struct observed_contai
 static struct value *terminated(struct building *b, const struct observed_container *o)
 {
     struct value *t = value_map(b->a), *state = value_map(b->a);
-    const char *message =
-        b->in->termination_message ? b->in->termination_message(b->in->arg, b->a, o) : NULL;
+    const char *message = b->in->termination_message ? b->in->termination_message(b->in->arg, b->a, o) : NULL;
     value_setz(b->a, t, "exitCode", value_int(b->a, o->exit_code));
     if (*o->reason)
         value_setz(b->a, t, "reason", str_value(b, o->reason));
@@ -127,8 +126,8 @@ static void add_states(struct building *b, struct value *v, const struct core_v1
 {
     const struct observed_container *before = observed_previous(b->in->input->observed, c->name);
     struct value *last = before && before->state == OBSERVED_EXITED ? terminated(b, before) : value_map(b->a), *state;
-    const char *starting = b->pod->spec->init_containers.len && !(b->initialized && !init) ? "PodInitializing"
-                                                                                           : "ContainerCreating";
+    const char *starting =
+        b->pod->spec->init_containers.len && !(b->initialized && !init) ? "PodInitializing" : "ContainerCreating";
     if (!o || o->state == OBSERVED_CREATED) {
         state = w->reason ? waiting(b, w->reason, w->message) : waiting(b, starting, NULL);
     } else if (o->state == OBSERVED_RUNNING) {
@@ -304,10 +303,12 @@ static const char *gates_fault(struct building *b)
         const struct value *c = condition_now(b->in->current, type);
         if (!c)
             return arena_printf(b->a, "corresponding condition of pod readiness gate \"" STR_FMT "\" does not exist.",
-                                STR_ARG(type)).p;
+                                STR_ARG(type))
+                .p;
         if (!str_eqz(value_path_str(c, "status"), "True"))
             return arena_printf(b->a, "the status of pod readiness gate \"" STR_FMT "\" is not \"True\", but " STR_FMT,
-                                STR_ARG(type), STR_ARG(value_path_str(c, "status"))).p;
+                                STR_ARG(type), STR_ARG(value_path_str(c, "status")))
+                .p;
     }
     return NULL;
 }
@@ -402,11 +403,11 @@ struct value *pod_status_build(struct arena *a, const struct status_input *in)
     struct str had = value_path_str(in->current, "phase");
     const char *phase;
     for (size_t i = 0; i < spec->init_containers.len; i++)
-        value_append(a, init, container(&b, &spec->init_containers.items[i], true, &in->input->init[i],
-                                        &in->init_waiting[i]));
+        value_append(a, init,
+                     container(&b, &spec->init_containers.items[i], true, &in->input->init[i], &in->init_waiting[i]));
     for (size_t i = 0; i < spec->containers.len; i++)
-        value_append(a, mains, container(&b, &spec->containers.items[i], false, &in->input->main[i],
-                                         &in->main_waiting[i]));
+        value_append(a, mains,
+                     container(&b, &spec->containers.items[i], false, &in->input->main[i], &in->main_waiting[i]));
     phase = in->end_reason ? "Failed" : phase_of(&b, init, mains);
     if (str_eqz(had, "Succeeded") || str_eqz(had, "Failed"))
         phase = arena_str(a, had).p; /* final */

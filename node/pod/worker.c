@@ -1,5 +1,5 @@
-/* The life of each pod on this node: from the API's object and the runtime's picture to actions, and what follows when they
- * are all done.
+/* The life of each pod on this node: from the API's object and the runtime's picture to actions, and what follows when
+ * they are all done.
  *
  *   LIVE     volumes, sandbox, containers as actions.c says
  *   ENDING   deleted, finished, evicted or past its deadline: containers and sandbox are stopped
@@ -209,10 +209,16 @@ void pod_input_fill(struct pod *p, struct arena *a, struct pod_input *ret)
         all[i].hook_running = p->containers[i].hook_running;
         all[i].hash = config_hash(pod_container_spec(p->version, &p->containers[i]));
     }
-    *ret = (struct pod_input){.pod = p->version->pod, .observed = pod_observed(p), .init = all, .main = all + p->n_init,
+    *ret = (struct pod_input){.pod = p->version->pod,
+                              .observed = pod_observed(p),
+                              .init = all,
+                              .main = all + p->n_init,
                               .sandbox_busy = p->sandbox_operating || completed < p->sandbox_settled_pass,
-                              .sandbox_stopped = p->sandbox_stopped, .sandbox_retry_at_ms = p->sandbox_retry_at_ms,
-                              .terminating = p->stage != POD_LIVE, .grace_s = p->grace_s, .now_ms = clock_wall_ms()};
+                              .sandbox_stopped = p->sandbox_stopped,
+                              .sandbox_retry_at_ms = p->sandbox_retry_at_ms,
+                              .terminating = p->stage != POD_LIVE,
+                              .grace_s = p->grace_s,
+                              .now_ms = clock_wall_ms()};
 }
 
 static void say_back_off(struct pod *p, struct pod_container *c, const struct backoff *b)
@@ -224,8 +230,8 @@ static void say_back_off(struct pod *p, struct pod_container *c, const struct ba
         snprintf(wait, sizeof wait, "%lldm%llds", (long long)(s / 60), (long long)(s % 60));
     else
         snprintf(wait, sizeof wait, "%llds", (long long)s);
-    snprintf(message, sizeof message, "back-off %s restarting failed container=%s pod=%s_%s(%s)", wait, c->name, p->name,
-             p->namespace_, p->uid);
+    snprintf(message, sizeof message, "back-off %s restarting failed container=%s pod=%s_%s(%s)", wait, c->name,
+             p->name, p->namespace_, p->uid);
     container_set_waiting(c, "CrashLoopBackOff", message);
     if (now_ms < c->next_backoff_event_ms)
         return;
@@ -249,9 +255,8 @@ static void begin_end(struct pod *p, int64_t grace_s)
 
 static void execute(struct pod *p, const struct pod_action *action, int64_t *wake_ms)
 {
-    struct pod_container *c = action->index == SIZE_MAX
-                                  ? NULL
-                                  : &p->containers[action->init ? action->index : p->n_init + action->index];
+    struct pod_container *c =
+        action->index == SIZE_MAX ? NULL : &p->containers[action->init ? action->index : p->n_init + action->index];
     bool may_start = p->volumes && pod_volumes_ready(p->volumes);
     switch (action->kind) {
     case POD_CREATE_SANDBOX:
@@ -403,8 +408,9 @@ static void judge(struct pod *p, int64_t *wake_ms)
 {
     const struct core_v1_pod *pod = p->version->pod;
     const struct object *o = p->version->object;
-    int64_t grace = pod->metadata->has_deletion_grace_period_seconds ? pod->metadata->deletion_grace_period_seconds
-                    : pod->spec->has_termination_grace_period_seconds ? pod->spec->termination_grace_period_seconds : 30;
+    int64_t grace = pod->metadata->has_deletion_grace_period_seconds  ? pod->metadata->deletion_grace_period_seconds
+                    : pod->spec->has_termination_grace_period_seconds ? pod->spec->termination_grace_period_seconds
+                                                                      : 30;
     struct str phase = pod->status->phase;
     if (p->stage == POD_ENDING && (o->deletion_s || p->deleted)) {
         if (p->deleted)

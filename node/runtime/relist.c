@@ -1,5 +1,6 @@
 /* One pass: list sandboxes, list containers, compare with what is known, ask the status of what is new or changed, then
- * rebuild the touched pods and report them. Passes never overlap; a request during one starts another right behind it. */
+ * rebuild the touched pods and report them. Passes never overlap; a request during one starts another right behind it.
+ */
 #include "node/runtime/relist.h"
 
 #include "base/clock.h"
@@ -41,7 +42,7 @@ struct relist {
     struct map pods, sandboxes, containers; /* by uid, id, id */
     struct timer timer, events_timer;
     int64_t started, completed;
-    int pending;  /* calls of the pass under way */
+    int pending; /* calls of the pass under way */
     bool running, again, failed, synced, dead;
     char error[512];
 };
@@ -69,8 +70,8 @@ static const char *kv(size_t n, Runtime__V1__KeyValue **items, const char *key)
 static void free_container(struct entry_container *c)
 {
     struct observed_container *o = &c->o;
-    char *all[] = {o->id, o->sandbox_id, o->name, o->image, o->image_id, o->log_path, o->reason, o->message,
-                   o->termination_path, c->pod_uid};
+    char *all[] = {o->id,      o->sandbox_id,       o->name,   o->image, o->image_id, o->log_path, o->reason,
+                   o->message, o->termination_path, c->pod_uid};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         free(all[i]);
     free(c);
@@ -381,7 +382,8 @@ static void see_container(struct relist *r, const Runtime__V1__Container *in)
         c->pod_uid = strdup(uid);
         c->need_status = true;
         map_put(&r->containers, str_from(in->id), c);
-        pod_entry(r, uid, kv(in->n_labels, in->labels, LABEL_POD_NAMESPACE), kv(in->n_labels, in->labels, LABEL_POD_NAME));
+        pod_entry(r, uid, kv(in->n_labels, in->labels, LABEL_POD_NAMESPACE),
+                  kv(in->n_labels, in->labels, LABEL_POD_NAME));
     } else if (c->listed != (enum observed_state)in->state) {
         c->need_status = true;
     }
@@ -468,8 +470,8 @@ static void sandboxes_listed(void *arg, const ProtobufCMessage *response, const 
         free_sandbox(s);
     }
     rebuild(r);
-    cri_call(r->opt.cri, RUNTIME_SERVICE, "ListContainers", &req.base, &runtime__v1__list_containers_response__descriptor,
-             CALL_TIMEOUT_MS, containers_listed, r);
+    cri_call(r->opt.cri, RUNTIME_SERVICE, "ListContainers", &req.base,
+             &runtime__v1__list_containers_response__descriptor, CALL_TIMEOUT_MS, containers_listed, r);
 }
 
 static void begin(void *arg)
@@ -486,8 +488,8 @@ static void begin(void *arg)
     r->error[0] = 0;
     r->started++;
     r->pending = 1;
-    cri_call(r->opt.cri, RUNTIME_SERVICE, "ListPodSandbox", &req.base, &runtime__v1__list_pod_sandbox_response__descriptor,
-             CALL_TIMEOUT_MS, sandboxes_listed, r);
+    cri_call(r->opt.cri, RUNTIME_SERVICE, "ListPodSandbox", &req.base,
+             &runtime__v1__list_pod_sandbox_response__descriptor, CALL_TIMEOUT_MS, sandboxes_listed, r);
 }
 
 /* Runtimes that tell of changes make the picture fresh at once; the passes go on as a safety net. */

@@ -1,7 +1,9 @@
-/* relist: the agent's picture of the runtime: every pod sandbox and container that the kubelet's labels mark as a pod's.
+/* relist: the agent's picture of the runtime: every pod sandbox and container that the kubelet's labels mark as a
+ * pod's.
  *
- * Lists once a second, and at once after relist_now(); a container or sandbox whose listed state changed is asked for its
- * status before the change is reported, so observers see exit codes and addresses together with the state. All on the loop.
+ * Lists once a second, and at once after relist_now(); a container or sandbox whose listed state changed is asked for
+ * its status before the change is reported, so observers see exit codes and addresses together with the state. All on
+ * the loop.
  */
 #ifndef SKIFF_NODE_RUNTIME_RELIST_H
 #define SKIFF_NODE_RUNTIME_RELIST_H

@@ -1,5 +1,5 @@
-/* Exec and attach: a WebSocket from the API server (v5.channel.k8s.io or v4) joined to SPDY/3.1 streams of the runtime's
- * streaming server, whose own WebSocket cannot close standard input.
+/* Exec and attach: a WebSocket from the API server (v5.channel.k8s.io or v4) joined to SPDY/3.1 streams of the
+ * runtime's streaming server, whose own WebSocket cannot close standard input.
  *
  *   channel 0 stdin, 1 stdout, 2 stderr, 3 error (a Status at the end), 4 terminal size; v5: 255 n closes channel n
  *
@@ -17,7 +17,15 @@
 
 #define STREAM_TIMEOUT_MS 30000
 
-enum channel { STDIN_CHANNEL, STDOUT_CHANNEL, STDERR_CHANNEL, ERROR_CHANNEL, RESIZE_CHANNEL, CHANNELS, CLOSE_CHANNEL = 255 };
+enum channel {
+    STDIN_CHANNEL,
+    STDOUT_CHANNEL,
+    STDERR_CHANNEL,
+    ERROR_CHANNEL,
+    RESIZE_CHANNEL,
+    CHANNELS,
+    CLOSE_CHANNEL = 255
+};
 
 struct exec_session;
 
@@ -200,7 +208,9 @@ static void socket_drained(void *arg)
 static int accept_socket(struct exec_session *s, struct err *err)
 {
     static const char *const protocols[] = {"v5.channel.k8s.io", "v4.channel.k8s.io", NULL};
-    struct websocket_options opt = {.protocols = protocols, .require_protocol = true, .max_message = 4u << 20,
+    struct websocket_options opt = {.protocols = protocols,
+                                    .require_protocol = true,
+                                    .max_message = 4u << 20,
                                     .handler = {message, socket_closed, socket_drained, s}};
     const char *chosen = NULL;
     int rc;
@@ -222,7 +232,8 @@ static void upgraded(void *arg, struct http_stream *wire)
                                                  RESIZE_CHANNEL};
     struct exec_session *s = arg;
     struct byte_stream_handler bytes = {.on_data = wire_data, .on_close = wire_closed, .arg = s};
-    struct spdy_session_options opt = {.no_window_updates = true, .write = spdy_write, .on_closed = spdy_closed, .arg = s};
+    struct spdy_session_options opt = {
+        .no_window_updates = true, .write = spdy_write, .on_closed = spdy_closed, .arg = s};
     struct err err = ERR_INIT;
     s->call = NULL;
     s->wire = wire;
@@ -237,8 +248,11 @@ static void upgraded(void *arg, struct http_stream *wire)
     for (int i = 0; i < CHANNELS; i++) {
         struct exec_stream *st = &s->streams[order[i]];
         struct http_header headers[] = {{STR("streamtype"), str_from(types[order[i]])}};
-        struct spdy_stream_handler h = {.on_data = stream_data, .on_end = stream_end, .on_reset = stream_reset,
-                                        .on_drain = stream_drain, .arg = st};
+        struct spdy_stream_handler h = {.on_data = stream_data,
+                                        .on_end = stream_end,
+                                        .on_reset = stream_reset,
+                                        .on_drain = stream_drain,
+                                        .arg = st};
         if (st->wanted)
             st->spdy = spdy_stream_create(s->spdy, headers, 1, false, &h);
     }
@@ -257,7 +271,10 @@ static void connect_runtime(struct exec_session *s, const char *url)
     struct http_header headers[] = {{STR("connection"), STR("Upgrade")},
                                     {STR("upgrade"), STR("SPDY/3.1")},
                                     {STR("x-stream-protocol-version"), STR("v4.channel.k8s.io")}};
-    struct http_call_options call = {.method = STR("POST"), .headers = headers, .n_headers = 3, .upgrade = true,
+    struct http_call_options call = {.method = STR("POST"),
+                                     .headers = headers,
+                                     .n_headers = 3,
+                                     .upgrade = true,
                                      .timeout_ms = STREAM_TIMEOUT_MS,
                                      .handler = {.on_upgrade = upgraded, .on_done = upgrade_failed, .arg = s}};
     const char *path = strstr(url, "://");
@@ -372,8 +389,8 @@ void serve_exec(struct agent *a, struct http_exchange *ex, struct str namespace_
         req.stdout = w.out;
         req.stderr = w.err;
         req.tty = w.tty;
-        cri_call(a->cri, RUNTIME_SERVICE, "Attach", &req.base, &runtime__v1__attach_response__descriptor, STREAM_TIMEOUT_MS,
-                 attach_answered, s);
+        cri_call(a->cri, RUNTIME_SERVICE, "Attach", &req.base, &runtime__v1__attach_response__descriptor,
+                 STREAM_TIMEOUT_MS, attach_answered, s);
     } else {
         Runtime__V1__ExecRequest req = RUNTIME__V1__EXEC_REQUEST__INIT;
         req.container_id = o->id;

@@ -20,10 +20,10 @@
 
 struct log_request {
     bool follow, timestamps, previous;
-    int64_t tail;        /* lines, -1 = all */
-    int64_t since_us;    /* 0 = all */
-    int64_t limit;       /* bytes left, -1 = no limit */
-    struct str stream;   /* "stdout", "stderr" or empty */
+    int64_t tail;      /* lines, -1 = all */
+    int64_t since_us;  /* 0 = all */
+    int64_t limit;     /* bytes left, -1 = no limit */
+    struct str stream; /* "stdout", "stderr" or empty */
 };
 
 struct log_stream {
@@ -37,7 +37,7 @@ struct log_stream {
     struct timer timer;
     struct buf pending; /* an unfinished line */
     bool at_line_start, waiting;
-    bool ended;         /* the container has ended: one more read, then over */
+    bool ended; /* the container has ended: one more read, then over */
 };
 
 static void pump(struct log_stream *s);
@@ -125,7 +125,8 @@ static bool container_runs(struct log_stream *s)
     const struct observed_pod *o = relist_find(s->agent->relist, str_from(s->uid));
     for (size_t i = 0; o && i < o->containers.len; i++) {
         if (strcmp(o->containers.items[i]->id, s->id) == 0)
-            return o->containers.items[i]->state == OBSERVED_RUNNING || o->containers.items[i]->state == OBSERVED_CREATED;
+            return o->containers.items[i]->state == OBSERVED_RUNNING ||
+                   o->containers.items[i]->state == OBSERVED_CREATED;
     }
     return false;
 }

@@ -1,6 +1,6 @@
-/* Port-forward: SPDY/3.1 inside the binary messages of a WebSocket. Per connection the client opens an error stream and a
- * data stream with the same requestid; the data goes to the pod's localhost through a socket made in the pod's network
- * namespace, so the runtime is only asked where that is. */
+/* Port-forward: SPDY/3.1 inside the binary messages of a WebSocket. Per connection the client opens an error stream and
+ * a data stream with the same requestid; the data goes to the pod's localhost through a socket made in the pod's
+ * network namespace, so the runtime is only asked where that is. */
 #include "node/server/server.h"
 
 #include "base/log.h"
@@ -47,8 +47,8 @@ struct forward_socket {
     uv_tcp_t *tcp; /* its data is this socket, NULL once it is closing */
     int port;
     bool connected, reading, v6;
-    bool peer_ended;     /* the client sends no more */
-    struct buf early;    /* before the connection stood */
+    bool peer_ended;  /* the client sends no more */
+    struct buf early; /* before the connection stood */
     char first_error[120];
 };
 
@@ -202,7 +202,8 @@ static void socket_read(uv_stream_t *st, ssize_t n, const uv_buf_t *b)
     struct forward_socket *f = st->data;
     if (n > 0 && f->data) {
         spdy_stream_write(f->data, (struct str){b->base, (size_t)n});
-        if (spdy_stream_unsent(f->data) > HTTP_HIGH_WATER || (f->s->ws && websocket_unsent(f->s->ws) > HTTP_HIGH_WATER)) {
+        if (spdy_stream_unsent(f->data) > HTTP_HIGH_WATER ||
+            (f->s->ws && websocket_unsent(f->s->ws) > HTTP_HIGH_WATER)) {
             uv_read_stop(st);
             f->reading = false;
         }
@@ -235,11 +236,13 @@ static void refused(struct forward_socket *f, const char *why)
         connect_socket(f);
         return;
     }
-    snprintf(text, sizeof text,
-             "error forwarding port %d to pod %s, uid : failed to execute portforward in network namespace \"%s\": failed to "
-             "connect to localhost:%d inside namespace \"%s\", IPv4: dial tcp4 127.0.0.1:%d: connect: %s IPv6 dial tcp6 "
-             "[::1]:%d: connect: %s ",
-             f->port, f->s->sandbox, f->s->netns, f->port, f->s->sandbox, f->port, f->first_error, f->port, why);
+    snprintf(
+        text, sizeof text,
+        "error forwarding port %d to pod %s, uid : failed to execute portforward in network namespace \"%s\": failed "
+        "to "
+        "connect to localhost:%d inside namespace \"%s\", IPv4: dial tcp4 127.0.0.1:%d: connect: %s IPv6 dial tcp6 "
+        "[::1]:%d: connect: %s ",
+        f->port, f->s->sandbox, f->s->netns, f->port, f->s->sandbox, f->port, f->first_error, f->port, why);
     end_error(f, text);
     close_socket(f);
 }
@@ -384,8 +387,8 @@ static void opened(void *arg, struct spdy_stream *st, const struct http_header *
         h.arg = pair;
         spdy_stream_accept(st, NULL, 0, &h);
     } else if (str_eqz(type, "data") && pair) {
-        struct spdy_stream_handler h = {.on_data = data_in, .on_end = data_end, .on_reset = data_reset,
-                                        .on_drain = data_drain};
+        struct spdy_stream_handler h = {
+            .on_data = data_in, .on_end = data_end, .on_reset = data_reset, .on_drain = data_drain};
         f = calloc(1, sizeof *f);
         *f = (struct forward_socket){.s = s, .pair = pair, .data = st, .port = (int)number};
         vec_push(&s->sockets, f);
@@ -454,10 +457,12 @@ static void refuse(struct forward_session *s, int status, const char *text)
 static void accept_tunnel(struct forward_session *s)
 {
     static const char *const protocols[] = {"SPDY/3.1+portforward.k8s.io", NULL};
-    struct websocket_options opt = {.protocols = protocols, .require_protocol = true, .max_message = 4u << 20,
+    struct websocket_options opt = {.protocols = protocols,
+                                    .require_protocol = true,
+                                    .max_message = 4u << 20,
                                     .handler = {message, socket_closed, socket_drained, s}};
-    struct spdy_session_options spdy = {.server = true, .write = tunnel_write, .on_stream = opened,
-                                        .on_closed = tunnel_closed, .arg = s};
+    struct spdy_session_options spdy = {
+        .server = true, .write = tunnel_write, .on_stream = opened, .on_closed = tunnel_closed, .arg = s};
     struct err err = ERR_INIT;
     const char *chosen;
     s->ex->on_close = NULL;
@@ -540,6 +545,6 @@ void serve_port_forward(struct agent *a, struct http_exchange *ex, struct str na
     s->asking = true;
     req.pod_sandbox_id = sandbox->id;
     req.verbose = true;
-    cri_call(a->cri, RUNTIME_SERVICE, "PodSandboxStatus", &req.base, &runtime__v1__pod_sandbox_status_response__descriptor,
-             RUNTIME_TIMEOUT_MS, sandbox_known, s);
+    cri_call(a->cri, RUNTIME_SERVICE, "PodSandboxStatus", &req.base,
+             &runtime__v1__pod_sandbox_status_response__descriptor, RUNTIME_TIMEOUT_MS, sandbox_known, s);
 }

@@ -54,7 +54,8 @@ const struct observed_container *serve_find_container(struct agent *a, struct ht
     if (!o && previous)
         serve_error(ex, 400, "previous terminated container \"%s\" in pod \"%s\" not found", c->name, p->name);
     else if (!o && c->waiting_reason)
-        serve_error(ex, 400, "container \"%s\" in pod \"%s\" is waiting to start: %s", c->name, p->name, c->waiting_reason);
+        serve_error(ex, 400, "container \"%s\" in pod \"%s\" is waiting to start: %s", c->name, p->name,
+                    c->waiting_reason);
     else if (!o)
         serve_error(ex, 400, "container \"%s\" in pod \"%s\" is waiting to start: %s", c->name, p->name,
                     p->n_init && !c->init ? "PodInitializing" : "ContainerCreating");
@@ -117,13 +118,19 @@ int agent_server_create(struct agent *a, struct agent_server **ret, struct err *
     struct agent_server *s = calloc(1, sizeof *s);
     struct tls_pair own = {0};
     const char *names[] = {a->opt.node_name, NULL}, *addresses[] = {a->node_ip, "127.0.0.1", NULL};
-    struct tls_cert_request req = {.common_name = a->opt.node_name, .dns_names = names, .ip_addresses = addresses,
-                                   .server_auth = true, .valid_days = 3650};
-    struct tls_options tls = {.server = true, .cert_pem = a->opt.serving_cert_pem, .key_pem = a->opt.serving_key_pem,
-                              .ca_pem = a->opt.client_ca_pem ? a->opt.client_ca_pem : a->opt.ca_pem, .alpn_h2 = true,
+    struct tls_cert_request req = {.common_name = a->opt.node_name,
+                                   .dns_names = names,
+                                   .ip_addresses = addresses,
+                                   .server_auth = true,
+                                   .valid_days = 3650};
+    struct tls_options tls = {.server = true,
+                              .cert_pem = a->opt.serving_cert_pem,
+                              .key_pem = a->opt.serving_key_pem,
+                              .ca_pem = a->opt.client_ca_pem ? a->opt.client_ca_pem : a->opt.ca_pem,
+                              .alpn_h2 = true,
                               .alpn_http1 = true};
-    struct http_server_options opt = {.listen = a->opt.listen, .loops = s->loops, .n_loops = 1, .max_body = 1 << 20,
-                                      .handler = handle, .arg = s};
+    struct http_server_options opt = {
+        .listen = a->opt.listen, .loops = s->loops, .n_loops = 1, .max_body = 1 << 20, .handler = handle, .arg = s};
     int rc = 0;
     s->agent = a;
     s->loops[0] = a->loop;

@@ -9,7 +9,7 @@
 struct agent_server;
 int agent_server_create(struct agent *a, struct agent_server **ret, struct err *err);
 void agent_server_stop(struct agent_server *s, void (*done)(void *arg), void *arg); /* NULL s is fine: done at once */
-int agent_server_port(const struct agent_server *s); /* 0 for NULL */
+int agent_server_port(const struct agent_server *s);                                /* 0 for NULL */
 
 /* Each takes the exchange over. `container` may be empty: the pod's only (or first) one. */
 struct stream_target {

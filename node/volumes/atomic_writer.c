@@ -113,9 +113,10 @@ static int write_file(const char *dir, const struct volume_file *f, int64_t gid,
         }
         done += (size_t)w;
     }
-    if ((f->uid >= 0 || gid >= 0) && fchown(fd, f->uid >= 0 ? (uid_t)f->uid : (uid_t)-1, gid >= 0 ? (gid_t)gid : (gid_t)-1) < 0)
+    if ((f->uid >= 0 || gid >= 0) &&
+        fchown(fd, f->uid >= 0 ? (uid_t)f->uid : (uid_t)-1, gid >= 0 ? (gid_t)gid : (gid_t)-1) < 0)
         err_set_errno(err, ERR_IO, errno, "change the owner of %s", path); /* the mode below still lets root read */
-    fchmod(fd, f->mode & 07777); /* past the umask */
+    fchmod(fd, f->mode & 07777);                                           /* past the umask */
     close(fd);
     return 0;
 }

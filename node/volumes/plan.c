@@ -25,32 +25,31 @@ static void add(struct arena *a, struct files *f, struct str path, struct str da
 }
 
 /* The items picked from a ConfigMap or Secret, or all of it. */
-#define ADD_SOURCE(in, a, files, kind, name, items_, optional, mode_, err)                                             \
-    ({                                                                                                                 \
-        int rc_ = 0;                                                                                                   \
-        const struct source *s_ = (in)->find((in)->arg, (kind), (name));                                               \
-        const struct source_entry *e_;                                                                                 \
-        if (!s_ || source_state(s_) != SOURCE_FOUND) {                                                                 \
-            if (!(optional))                                                                                           \
-                rc_ = err_set((err), ERR_NOT_FOUND, "%s \"" STR_FMT "\" not found",                                    \
-                              (kind) == SOURCE_SECRET ? "secret" : "configmap", STR_ARG(name));                        \
-        } else if (!(items_).len) {                                                                                    \
-            size_t n_ = source_entries(s_, &e_);                                                                       \
-            for (size_t i_ = 0; i_ < n_; i_++)                                                                         \
-                add((a), (files), e_[i_].key, e_[i_].value, (mode_));                                                  \
-        } else {                                                                                                       \
-            for (size_t i_ = 0; rc_ == 0 && i_ < (items_).len; i_++) {                                                 \
-                struct str value_;                                                                                     \
-                if (source_entry_find(s_, (items_).items[i_].key, &value_) == 0)                                       \
-                    add((a), (files), (items_).items[i_].path, value_,                                                 \
-                        (items_).items[i_].has_mode ? (uint32_t)(items_).items[i_].mode : (mode_));                    \
-                else if (!(optional))                                                                                  \
-                    rc_ = err_set((err), ERR_NOT_FOUND, "references non-existent %s key: " STR_FMT,                    \
-                                  (kind) == SOURCE_SECRET ? "secret" : "config",                                       \
-                                  STR_ARG((items_).items[i_].key));                                                    \
-            }                                                                                                          \
-        }                                                                                                              \
-        rc_;                                                                                                           \
+#define ADD_SOURCE(in, a, files, kind, name, items_, optional, mode_, err)                                         \
+    ({                                                                                                             \
+        int rc_ = 0;                                                                                               \
+        const struct source *s_ = (in)->find((in)->arg, (kind), (name));                                           \
+        const struct source_entry *e_;                                                                             \
+        if (!s_ || source_state(s_) != SOURCE_FOUND) {                                                             \
+            if (!(optional))                                                                                       \
+                rc_ = err_set((err), ERR_NOT_FOUND, "%s \"" STR_FMT "\" not found",                                \
+                              (kind) == SOURCE_SECRET ? "secret" : "configmap", STR_ARG(name));                    \
+        } else if (!(items_).len) {                                                                                \
+            size_t n_ = source_entries(s_, &e_);                                                                   \
+            for (size_t i_ = 0; i_ < n_; i_++)                                                                     \
+                add((a), (files), e_[i_].key, e_[i_].value, (mode_));                                              \
+        } else {                                                                                                   \
+            for (size_t i_ = 0; rc_ == 0 && i_ < (items_).len; i_++) {                                             \
+                struct str value_;                                                                                 \
+                if (source_entry_find(s_, (items_).items[i_].key, &value_) == 0)                                   \
+                    add((a), (files), (items_).items[i_].path, value_,                                             \
+                        (items_).items[i_].has_mode ? (uint32_t)(items_).items[i_].mode : (mode_));                \
+                else if (!(optional))                                                                              \
+                    rc_ = err_set((err), ERR_NOT_FOUND, "references non-existent %s key: " STR_FMT,                \
+                                  (kind) == SOURCE_SECRET ? "secret" : "config", STR_ARG((items_).items[i_].key)); \
+            }                                                                                                      \
+        }                                                                                                          \
+        rc_;                                                                                                       \
     })
 
 static const struct core_v1_container *container_named(const struct core_v1_pod *pod, struct str name)
@@ -78,8 +77,8 @@ static int add_downward(const struct plan_input *in, struct arena *a, struct fil
         if (!c)
             return err_set(err, ERR_NOT_FOUND, "container " STR_FMT " not found",
                            STR_ARG(file->resource_field_ref->container_name));
-        rc = downward_resource(a, c, in->facts, file->resource_field_ref->resource, file->resource_field_ref->divisor, &text,
-                               err);
+        rc = downward_resource(a, c, in->facts, file->resource_field_ref->resource, file->resource_field_ref->divisor,
+                               &text, err);
     }
     if (rc == 0)
         add(a, f, file->path, text, file->has_mode ? (uint32_t)file->mode : mode);
@@ -132,8 +131,9 @@ static int plan_one(const struct plan_input *in, struct arena *a, size_t at, str
                    : -1;
     if (v->config_map) {
         ret->path = path_of(a, in, "configmap", v->name);
-        rc = ADD_SOURCE(in, a, &f, SOURCE_CONFIG_MAP, v->config_map->name, v->config_map->items, v->config_map->optional,
-                        v->config_map->has_default_mode ? (uint32_t)v->config_map->default_mode : 0644, err);
+        rc =
+            ADD_SOURCE(in, a, &f, SOURCE_CONFIG_MAP, v->config_map->name, v->config_map->items, v->config_map->optional,
+                       v->config_map->has_default_mode ? (uint32_t)v->config_map->default_mode : 0644, err);
     } else if (v->secret) {
         ret->path = path_of(a, in, "secret", v->name);
         ret->memory = true;

@@ -15,10 +15,10 @@ enum volume_kind { VOLUME_FILES, VOLUME_EMPTY_DIR, VOLUME_HOST_PATH };
 struct volume_plan {
     const char *name, *path; /* where it is (or will be) on the node */
     enum volume_kind kind;
-    bool memory;       /* on a tmpfs of its own */
-    int64_t size;      /* of that tmpfs, 0 = its default */
-    int64_t gid;       /* fsGroup, -1 = none */
-    const char *type;  /* of a host path */
+    bool memory;      /* on a tmpfs of its own */
+    int64_t size;     /* of that tmpfs, 0 = its default */
+    int64_t gid;      /* fsGroup, -1 = none */
+    const char *type; /* of a host path */
     struct volume_file *files;
     size_t n_files;
 };

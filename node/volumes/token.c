@@ -97,8 +97,10 @@ static void ask(struct one_token *one)
     const struct core_v1_pod *pod = p->version ? p->version->pod : NULL;
     struct arena *a;
     struct value *v, *bound, *audiences;
-    struct client_call call = {.verb = VERB_CREATE, .resource = resource_find(STR(""), STR("serviceaccounts")),
-                               .subresource = STR("token"), .grace_period_s = -1};
+    struct client_call call = {.verb = VERB_CREATE,
+                               .resource = resource_find(STR(""), STR("serviceaccounts")),
+                               .subresource = STR("token"),
+                               .grace_period_s = -1};
     if (!pod || one->asking || one->volume >= pod->spec->volumes.len ||
         !pod->spec->volumes.items[one->volume].projected ||
         one->source >= pod->spec->volumes.items[one->volume].projected->sources.len)

@@ -1,5 +1,5 @@
-/* token: service account tokens for a pod's projected volumes, asked for through TokenRequest, bound to the pod, and renewed
- * when four fifths of their life (or a day) are over. */
+/* token: service account tokens for a pod's projected volumes, asked for through TokenRequest, bound to the pod, and
+ * renewed when four fifths of their life (or a day) are over. */
 #ifndef SKIFF_NODE_VOLUMES_TOKEN_H
 #define SKIFF_NODE_VOLUMES_TOKEN_H
 

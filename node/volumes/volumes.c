@@ -148,8 +148,8 @@ void pod_volumes_sync(struct pod_volumes *v)
     struct downward_facts facts;
     const char *volume = NULL;
     struct err err = ERR_INIT;
-    struct plan_input in = {.pod = p->version->pod, .pod_dir = v->dir, .facts = &facts, .find = pod_source_find,
-                            .token = token, .arg = p};
+    struct plan_input in = {
+        .pod = p->version->pod, .pod_dir = v->dir, .facts = &facts, .find = pod_source_find, .token = token, .arg = p};
     int rc;
     if (!v->dirty || v->busy || v->ending || v->retry.heap_at)
         return;
@@ -262,7 +262,8 @@ void pod_downward_facts(const struct pod *p, struct downward_facts *ret)
 {
     const struct observed_sandbox *sandbox = observed_newest_sandbox(pod_observed(p));
     bool host = p->version && p->version->pod->spec->host_network;
-    *ret = (struct downward_facts){.node_name = p->agent->opt.node_name, .host_ip = p->agent->node_ip,
+    *ret = (struct downward_facts){.node_name = p->agent->opt.node_name,
+                                   .host_ip = p->agent->node_ip,
                                    .pod_ips = {pod_ip(p), !host && sandbox ? sandbox->ips[1] : ""},
                                    .cpu_milli = sysconf(_SC_NPROCESSORS_ONLN) * 1000,
                                    .memory = p->agent->memory_capacity};

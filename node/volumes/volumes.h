@@ -1,11 +1,11 @@
-/* volumes: keeps a pod's volumes on the node as its spec and its sources say: makes them before the first container, rewrites
- * them when a ConfigMap, Secret, label or token changes, and takes them away at the end.
+/* volumes: keeps a pod's volumes on the node as its spec and its sources say: makes them before the first container,
+ * rewrites them when a ConfigMap, Secret, label or token changes, and takes them away at the end.
  */
 #ifndef SKIFF_NODE_VOLUMES_VOLUMES_H
 #define SKIFF_NODE_VOLUMES_VOLUMES_H
 
-#include "node/sources.h"
 #include "node/pod/downward.h"
+#include "node/sources.h"
 #include "node/state.h"
 
 struct pod_volumes *pod_volumes_create(struct pod *p);

@@ -36,8 +36,8 @@ static int parse_term(struct arena *a, struct str text, struct str part, struct 
         *ret = (struct field_term){.field = str_sub(part, 0, i), .negative = rest.p[0] == '!'};
         return unescape(a, str_sub(rest, op, rest.len), &ret->value, err);
     }
-    return err_set(err, ERR_BAD_REQUEST, "invalid selector: '" STR_FMT "'; can't understand '" STR_FMT "'", STR_ARG(text),
-                   STR_ARG(part));
+    return err_set(err, ERR_BAD_REQUEST, "invalid selector: '" STR_FMT "'; can't understand '" STR_FMT "'",
+                   STR_ARG(text), STR_ARG(part));
 }
 
 static int compare_term(const void *x, const void *y)

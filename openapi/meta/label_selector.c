@@ -45,7 +45,7 @@ static enum token symbol(struct str s)
     static const struct {
         const char *text;
         enum token token;
-    } symbols[] = {{")", TOKEN_CLOSE}, {",", TOKEN_COMMA}, {"!", TOKEN_NOT},     {"==", TOKEN_EQ_EQ}, {"=", TOKEN_EQ},
+    } symbols[] = {{")", TOKEN_CLOSE},   {",", TOKEN_COMMA}, {"!", TOKEN_NOT},     {"==", TOKEN_EQ_EQ}, {"=", TOKEN_EQ},
                    {">", TOKEN_GREATER}, {"<", TOKEN_LESS},  {"!=", TOKEN_NOT_EQ}, {"(", TOKEN_OPEN}};
     for (size_t i = 0; i < sizeof symbols / sizeof *symbols; i++) {
         if (str_eqz(s, symbols[i].text))
@@ -130,7 +130,8 @@ static int check_requirement(struct arena *a, struct label_requirement *r, struc
                        "values: Invalid value: []: for 'in', 'notin' operators, values set can't be empty");
     if ((r->op == LABEL_EXISTS || r->op == LABEL_NOT_EXISTS) && r->n_values > 0)
         return err_set(err, ERR_BAD_REQUEST,
-                       "values: Invalid value: [\"" STR_FMT "\"]: values set must be empty for exists and does not exist",
+                       "values: Invalid value: [\"" STR_FMT
+                       "\"]: values set must be empty for exists and does not exist",
                        STR_ARG(r->values[0]));
     if ((r->op == LABEL_GREATER || r->op == LABEL_LESS) && !str_to_i64(r->values[0], &r->bound))
         return err_set(err, ERR_BAD_REQUEST,
@@ -141,8 +142,8 @@ static int check_requirement(struct arena *a, struct label_requirement *r, struc
         struct name_faults f = {0};
         name_check_label_value(&f, r->values[i]);
         if (f.len > 0)
-            return err_set(err, ERR_BAD_REQUEST, "values[%zu][" STR_FMT "]: Invalid value: \"" STR_FMT "\": " STR_FMT, i,
-                           STR_ARG(r->key), STR_ARG(r->values[i]), STR_ARG(join_faults(a, &f)));
+            return err_set(err, ERR_BAD_REQUEST, "values[%zu][" STR_FMT "]: Invalid value: \"" STR_FMT "\": " STR_FMT,
+                           i, STR_ARG(r->key), STR_ARG(r->values[i]), STR_ARG(join_faults(a, &f)));
     }
     sort_values(r);
     return 0;
@@ -173,7 +174,8 @@ static int parse_set(struct arena *a, struct lexer *l, struct label_requirement 
             if (l->token == TOKEN_CLOSE)
                 break;
         } else {
-            return found(l, r->n_values ? want_value ? "',', or identifier" : "',' or ')'" : "',', ')' or identifier", err);
+            return found(l, r->n_values ? want_value ? "',', or identifier" : "',' or ')'" : "',', ')' or identifier",
+                         err);
         }
     }
     advance(l);
@@ -275,8 +277,8 @@ int label_selector_parse(struct arena *a, struct str text, struct label_selector
     return 0;
 }
 
-int label_selector_add(struct arena *a, struct label_selector *s, struct str key, struct str op, const struct str *values,
-                       size_t n_values, struct err *err)
+int label_selector_add(struct arena *a, struct label_selector *s, struct str key, struct str op,
+                       const struct str *values, size_t n_values, struct err *err)
 {
     static const struct {
         const char *text;
@@ -402,8 +404,8 @@ bool label_selector_matches_value(const struct label_selector *s, const struct v
 
 static void write_requirement(struct buf *out, const struct label_requirement *r)
 {
-    static const char *const set[] = {[LABEL_IN] = " in ", [LABEL_NOT_IN] = " notin ", [LABEL_GREATER] = ">",
-                                      [LABEL_LESS] = "<"};
+    static const char *const set[] = {
+        [LABEL_IN] = " in ", [LABEL_NOT_IN] = " notin ", [LABEL_GREATER] = ">", [LABEL_LESS] = "<"};
     if (r->op == LABEL_NOT_EXISTS)
         buf_add_char(out, '!');
     buf_add_str(out, r->key);

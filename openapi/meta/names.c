@@ -15,28 +15,28 @@
 #define WITH_2(e1, e2, re) " (e.g. '" e1 "',  or '" e2 "', regex used for validation is '" re "')"
 #define WITH_3(e1, e2, e3, re) " (e.g. '" e1 "',  or '" e2 "',  or '" e3 "', regex used for validation is '" re "')"
 
-#define LABEL_TEXT                                                                                                     \
-    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end "   \
+#define LABEL_TEXT                                                                                                  \
+    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end " \
     "with an alphanumeric character" WITH_2("my-name", "123-abc", RE_LABEL)
-#define SUBDOMAIN_TEXT                                                                                                 \
-    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start "  \
+#define SUBDOMAIN_TEXT                                                                                               \
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start " \
     "and end with an alphanumeric character" WITH_1("example.com", RE_SUBDOMAIN)
-#define UNDERSCORE_TEXT                                                                                                \
-    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must "   \
-    "start and end with an alphanumeric character" WITH_1(                                                             \
-        "example.com", RE_LABEL_UNDERSCORE "(\\." RE_LABEL_UNDERSCORE ")*")
-#define WILDCARD_TEXT                                                                                                  \
-    "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of "   \
-    "lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character" WITH_1(                    \
+#define UNDERSCORE_TEXT                                                                                             \
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must " \
+    "start and end with an alphanumeric character" WITH_1("example.com",                                            \
+                                                          RE_LABEL_UNDERSCORE "(\\." RE_LABEL_UNDERSCORE ")*")
+#define WILDCARD_TEXT                                                                                               \
+    "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of " \
+    "lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character" WITH_1(                 \
         "*.example.com", "\\*\\." RE_SUBDOMAIN)
-#define DNS1035_TEXT                                                                                                   \
-    "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic "           \
+#define DNS1035_TEXT                                                                                        \
+    "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic " \
     "character, and end with an alphanumeric character" WITH_2("my-name", "abc-123", "[a-z]([-a-z0-9]*[a-z0-9])?")
-#define KEY_TEXT                                                                                                       \
-    "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric "          \
+#define KEY_TEXT                                                                                             \
+    "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric " \
     "character" WITH_3("MyName", "my.name", "123-abc", RE_KEY)
-#define VALUE_TEXT                                                                                                     \
-    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start "   \
+#define VALUE_TEXT                                                                                                  \
+    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start " \
     "and end with an alphanumeric character" WITH_3("MyValue", "my_value", "12345", "(" RE_KEY ")?")
 
 static void fault(struct name_faults *f, const char *text)
@@ -272,7 +272,7 @@ void name_check_http_header(struct name_faults *f, struct str s)
         ok &= is_alnum(s.p[i]) || s.p[i] == '-';
     if (!ok) {
         fault(f, "a valid HTTP header must consist of alphanumeric characters or '-'" WITH_1("X-Header-Name",
-                                                                                            "[-A-Za-z0-9]+"));
+                                                                                             "[-A-Za-z0-9]+"));
     }
 }
 

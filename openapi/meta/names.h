@@ -1,4 +1,5 @@
-/* names: the syntax rules of names, keys and values that every API object obeys, with upstream's message for each breach.
+/* names: the syntax rules of names, keys and values that every API object obeys, with upstream's message for each
+ * breach.
  *
  * A check appends what is wrong to a `struct name_faults` (empty = fine). The texts are literals that live for ever.
  */
@@ -30,7 +31,8 @@ void name_check_env(struct name_faults *f, struct str s); /* printable ASCII exc
 void name_check_path_segment(struct name_faults *f, struct str s);
 void name_check_c_identifier(struct name_faults *f, struct str s);
 void name_check_http_header(struct name_faults *f, struct str s);
-void name_check_domain_prefixed_path(struct name_faults *f, struct str s); /* "example.com/path", finalizers of CSRs … */
+void name_check_domain_prefixed_path(struct name_faults *f,
+                                     struct str s);        /* "example.com/path", finalizers of CSRs … */
 void name_check_ip(struct name_faults *f, struct str s);   /* strict: no leading zeros, no mapped IPv4 */
 void name_check_cidr(struct name_faults *f, struct str s); /* strict: host bits are zero */
 /* By the schema's format; FORMAT_NONE and FORMAT_ABSOLUTE_PATH check nothing. */

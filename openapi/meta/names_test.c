@@ -6,17 +6,17 @@
 
 #include <cmocka.h>
 
-#define SUBDOMAIN                                                                                                      \
-    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start "  \
-    "and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "                       \
+#define SUBDOMAIN                                                                                                    \
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start " \
+    "and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "                      \
     "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
-#define LABEL                                                                                                          \
-    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end "   \
-    "with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "                    \
+#define LABEL                                                                                                       \
+    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end " \
+    "with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "                  \
     "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
 #define KEY                                                                                                            \
     "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character " \
-    "(e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "                                     \
+    "(e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "                                      \
     "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
 #define S63 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 
@@ -54,7 +54,8 @@ static void test_names(void **state)
         {name_check_label_value, "a_B.9", {0}},
         {name_check_label_value,
          "a b",
-         {"a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start "
+         {"a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must "
+          "start "
           "and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for "
           "validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"}},
         {name_check_port, "http", {0}},

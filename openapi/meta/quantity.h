@@ -1,7 +1,7 @@
 /* quantity: amounts of resources ("100m", "1.5Gi", "2e3") with exact decimal arithmetic.
  *
- * Held as a count of nanos in 128 bits and the notation it came in. As upstream: finer than nano rounds up, beyond 2^63-1
- * is capped, and text is canonical (the largest suffix without a fraction; binary only from 1024 on).
+ * Held as a count of nanos in 128 bits and the notation it came in. As upstream: finer than nano rounds up, beyond
+ * 2^63-1 is capped, and text is canonical (the largest suffix without a fraction; binary only from 1024 on).
  */
 #ifndef SKIFF_OPENAPI_META_QUANTITY_H
 #define SKIFF_OPENAPI_META_QUANTITY_H

@@ -1,7 +1,7 @@
 /* selector: which objects a request or a controller means, by labels and by indexed fields.
  *
- * Label selectors come as text (`app=web,tier in (a,b),!old,n>3`), as a LabelSelector object or as a view of one, and are
- * held as requirements sorted by key. Matching walks the sorted labels of a `struct object` without allocation.
+ * Label selectors come as text (`app=web,tier in (a,b),!old,n>3`), as a LabelSelector object or as a view of one, and
+ * are held as requirements sorted by key. Matching walks the sorted labels of a `struct object` without allocation.
  * Field selectors (`metadata.name=a,status.phase!=Running`) are compiled against a resource version: fields the
  * resource does not offer are an error. Everything points into the arena or the text: keep both alive.
  */
@@ -18,8 +18,8 @@ struct object_label;
 struct meta_v1_label_selector;
 
 enum label_op {
-    LABEL_IN,         /* also = and ==: one value */
-    LABEL_NOT_IN,     /* also !=; an absent label matches */
+    LABEL_IN,     /* also = and ==: one value */
+    LABEL_NOT_IN, /* also !=; an absent label matches */
     LABEL_EXISTS,
     LABEL_NOT_EXISTS,
     LABEL_GREATER,
@@ -29,7 +29,11 @@ enum label_op {
 struct label_requirement {
     struct str key;
     enum label_op op;
-    enum { LABEL_TEXT_SET, LABEL_TEXT_EQ, LABEL_TEXT_EQ_EQ } text_op; /* how it was written; only for label_selector_text */
+    enum {
+        LABEL_TEXT_SET,
+        LABEL_TEXT_EQ,
+        LABEL_TEXT_EQ_EQ
+    } text_op;          /* how it was written; only for label_selector_text */
     struct str *values; /* sorted */
     size_t n_values;
     int64_t bound; /* of LABEL_GREATER and LABEL_LESS */
@@ -47,10 +51,10 @@ int label_selector_parse(struct arena *a, struct str text, struct label_selector
 int label_selector_from_value(struct arena *a, const struct value *v, struct label_selector *ret, struct err *err);
 int label_selector_from_view(struct arena *a, const struct meta_v1_label_selector *v, struct label_selector *ret,
                              struct err *err);
-/* Append one requirement: `op` is In, NotIn, Exists, DoesNotExist (of a LabelSelector) or "=" (of its matchLabels). Call
- * label_selector_seal after the last one. ERR_INVALID when malformed. */
-int label_selector_add(struct arena *a, struct label_selector *s, struct str key, struct str op, const struct str *values,
-                       size_t n_values, struct err *err);
+/* Append one requirement: `op` is In, NotIn, Exists, DoesNotExist (of a LabelSelector) or "=" (of its matchLabels).
+ * Call label_selector_seal after the last one. ERR_INVALID when malformed. */
+int label_selector_add(struct arena *a, struct label_selector *s, struct str key, struct str op,
+                       const struct str *values, size_t n_values, struct err *err);
 void label_selector_seal(struct label_selector *s);
 /* From a plain map of labels (a Service's selector); NULL or empty selects everything. */
 void label_selector_from_map(struct arena *a, const struct value *map, struct label_selector *ret);

@@ -52,7 +52,8 @@ static void test_label_text(void **state)
 static void test_label_match(void **state)
 {
     (void)state;
-    static const struct object_label labels[] = {{STR("app"), STR("web")}, {STR("n"), STR("5")}, {STR("tier"), STR("a")}};
+    static const struct object_label labels[] = {
+        {STR("app"), STR("web")}, {STR("n"), STR("5")}, {STR("tier"), STR("a")}};
     static const struct {
         const char *given;
         bool want;

@@ -9,7 +9,8 @@ int label_selector_from_view(struct arena *a, const struct meta_v1_label_selecto
     if (!v)
         return 0;
     for (size_t i = 0; i < v->match_labels.len; i++) {
-        if (label_selector_add(a, ret, v->match_labels.items[i].key, STR("="), &v->match_labels.items[i].value, 1, err) < 0)
+        if (label_selector_add(a, ret, v->match_labels.items[i].key, STR("="), &v->match_labels.items[i].value, 1,
+                               err) < 0)
             return err->code;
     }
     for (size_t i = 0; i < v->match_expressions.len; i++) {

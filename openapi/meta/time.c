@@ -45,7 +45,8 @@ int64_t time_civil_to(const struct time_civil *c)
     int64_t months = (int64_t)c->year * 12 + c->month - 1;
     int64_t year = floor_div(months, 12);
     int month = (int)(months - year * 12) + 1;
-    return (days_from_civil(year, month, 1) + c->day - 1) * 86400 + (int64_t)c->hour * 3600 + c->minute * 60 + c->second;
+    return (days_from_civil(year, month, 1) + c->day - 1) * 86400 + (int64_t)c->hour * 3600 + c->minute * 60 +
+           c->second;
 }
 
 /* n digits at s[at]; -1 when they are not digits */
@@ -81,8 +82,8 @@ int time_parse_rfc3339(struct str s, int64_t *ret_us)
     static const int month_days[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
     if (s.len < 20 || s.p[4] != '-' || s.p[7] != '-' || s.p[10] != 'T' || s.p[13] != ':' || s.p[16] != ':')
         return ERR_BAD_REQUEST;
-    struct time_civil c = {digits(s, 0, 4),  digits(s, 5, 2),  digits(s, 8, 2), digits(s, 11, 2),
-                           digits(s, 14, 2), digits(s, 17, 2), 0};
+    struct time_civil c = {
+        digits(s, 0, 4), digits(s, 5, 2), digits(s, 8, 2), digits(s, 11, 2), digits(s, 14, 2), digits(s, 17, 2), 0};
     if (c.year < 0 || c.month < 1 || c.month > 12 || c.day < 1 || c.day > month_days[c.month - 1] || c.hour < 0 ||
         c.hour > 23 || c.minute < 0 || c.minute > 59 || c.second < 0 || c.second > 59)
         return ERR_BAD_REQUEST;
@@ -138,8 +139,8 @@ struct str time_format_micro(struct arena *a, int64_t us)
 static const struct {
     const char *name;
     int64_t ns;
-} units[] = {{"ns", 1},          {"us", 1000},          {"µs", 1000},           {"μs", 1000}, {"ms", 1000000},
-             {"s", 1000000000}, {"m", 60000000000LL}, {"h", 3600000000000LL}};
+} units[] = {{"ns", 1},       {"us", 1000},      {"µs", 1000},         {"μs", 1000},
+             {"ms", 1000000}, {"s", 1000000000}, {"m", 60000000000LL}, {"h", 3600000000000LL}};
 
 static bool unit_at(struct str s, size_t *at, int64_t *ret_ns)
 {
@@ -222,7 +223,8 @@ struct str duration_format(struct arena *a, int64_t ns)
         return seconds;
     if (minutes < 60)
         return arena_printf(a, "%lldm" STR_FMT, (long long)minutes, STR_ARG(seconds));
-    return arena_printf(a, "%lldh%lldm" STR_FMT, (long long)(minutes / 60), (long long)(minutes % 60), STR_ARG(seconds));
+    return arena_printf(a, "%lldh%lldm" STR_FMT, (long long)(minutes / 60), (long long)(minutes % 60),
+                        STR_ARG(seconds));
 }
 
 /* "5h12m": a larger and a smaller unit, the smaller left out when zero */

@@ -1,7 +1,7 @@
 /* time: instants and durations as the API writes them. Instants are microseconds since 1970, UTC.
  *
- * metav1.Time is RFC 3339 in whole seconds, metav1.MicroTime the same with six decimals; durations are Go's ("1h30m0s").
- * Named with its folder: include "openapi/meta/time.h".
+ * metav1.Time is RFC 3339 in whole seconds, metav1.MicroTime the same with six decimals; durations are Go's
+ * ("1h30m0s"). Named with its folder: include "openapi/meta/time.h".
  */
 #ifndef SKIFF_OPENAPI_META_TIME_H
 #define SKIFF_OPENAPI_META_TIME_H
@@ -13,11 +13,11 @@
 
 /* 0, or ERR_BAD_REQUEST. Any zone and fraction; finer than microseconds is cut. */
 int time_parse_rfc3339(struct str in, int64_t *ret_us);
-int64_t time_from(struct str in);                           /* 0 when absent or malformed */
-struct str time_format(struct arena *a, int64_t us);        /* 2026-01-02T15:04:05Z */
-struct str time_format_micro(struct arena *a, int64_t us);  /* 2026-01-02T15:04:05.000000Z */
+int64_t time_from(struct str in);                          /* 0 when absent or malformed */
+struct str time_format(struct arena *a, int64_t us);       /* 2026-01-02T15:04:05Z */
+struct str time_format_micro(struct arena *a, int64_t us); /* 2026-01-02T15:04:05.000000Z */
 #define TIME_TEXT_MAX 40
-size_t time_write(int64_t us, char out[TIME_TEXT_MAX]);     /* length, NUL-terminated */
+size_t time_write(int64_t us, char out[TIME_TEXT_MAX]); /* length, NUL-terminated */
 /* Civil date (proleptic Gregorian) and back, for schedules. wday 0 = Sunday. */
 struct time_civil {
     int year, month, day, hour, minute, second, wday;

@@ -39,9 +39,9 @@ static void test_durations(void **state)
     (void)state;
     static const struct {
         const char *given, *want;
-    } rows[] = {{"1h", "1h0m0s"},     {"1h30m", "1h30m0s"}, {"90s", "1m30s"}, {"1.5s", "1.5s"}, {"250ms", "250ms"},
-                {"0", "0s"},          {"-2m", "-2m0s"},     {"1us", "1µs"},   {"1µs", "1µs"},   {"", NULL},
-                {"1", NULL},          {"1x", NULL},         {"h", NULL},      {".s", NULL},     {"1h 2m", NULL}};
+    } rows[] = {{"1h", "1h0m0s"}, {"1h30m", "1h30m0s"}, {"90s", "1m30s"}, {"1.5s", "1.5s"}, {"250ms", "250ms"},
+                {"0", "0s"},      {"-2m", "-2m0s"},     {"1us", "1µs"},   {"1µs", "1µs"},   {"", NULL},
+                {"1", NULL},      {"1x", NULL},         {"h", NULL},      {".s", NULL},     {"1h 2m", NULL}};
     struct arena *a = arena_create(0);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         int64_t ns = 0;
@@ -53,9 +53,11 @@ static void test_durations(void **state)
     static const struct {
         int64_t given_s;
         const char *want;
-    } ages[] = {{-5, "<invalid>"}, {-1, "0s"},    {0, "0s"},        {119, "119s"},   {120, "2m"},       {150, "2m30s"},
-                {600, "10m"},      {10799, "179m"}, {10800, "3h"},  {11000, "3h3m"}, {8 * 3600, "8h"},  {47 * 3600, "47h"},
-                {48 * 3600, "2d"}, {50 * 3600, "2d2h"}, {8 * 86400, "8d"}, {730 * 86400, "2y"}, {741 * 86400, "2y11d"}};
+    } ages[] = {{-5, "<invalid>"},     {-1, "0s"},          {0, "0s"},         {119, "119s"},
+                {120, "2m"},           {150, "2m30s"},      {600, "10m"},      {10799, "179m"},
+                {10800, "3h"},         {11000, "3h3m"},     {8 * 3600, "8h"},  {47 * 3600, "47h"},
+                {48 * 3600, "2d"},     {50 * 3600, "2d2h"}, {8 * 86400, "8d"}, {730 * 86400, "2y"},
+                {741 * 86400, "2y11d"}};
     for (size_t i = 0; i < sizeof ages / sizeof *ages; i++)
         assert_string_equal(duration_human(a, ages[i].given_s * 1000000).p, ages[i].want);
     arena_destroy(a);

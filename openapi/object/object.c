@@ -331,7 +331,8 @@ static void labels_from_json(struct arena *a, yyjson_val *labels, struct parts *
     if (!n)
         return;
     p->labels = ARENA_ARRAY(a, struct object_label, n);
-    yyjson_obj_foreach(labels, i, max, key, value) {
+    yyjson_obj_foreach(labels, i, max, key, value)
+    {
         p->labels[p->n_labels++] = (struct object_label){json_str(key), json_str(value)};
     }
 }
@@ -344,7 +345,8 @@ static void owners_from_json(struct arena *a, yyjson_val *owners, struct parts *
     if (!n)
         return;
     p->owners = ARENA_ARRAY(a, struct object_owner, n);
-    yyjson_arr_foreach(owners, i, max, from) {
+    yyjson_arr_foreach(owners, i, max, from)
+    {
         p->owners[p->n_owners++] = (struct object_owner){
             .uid = json_str(yyjson_obj_get(from, "uid")),
             .api_version = json_str(yyjson_obj_get(from, "apiVersion")),
@@ -369,7 +371,8 @@ static bool skip_head_member(struct str *s, struct str name)
     return true;
 }
 
-/* The stored text without kind and apiVersion when nothing but its head has to go; STR_NULL when it must be rewritten. */
+/* The stored text without kind and apiVersion when nothing but its head has to go; STR_NULL when it must be rewritten.
+ */
 static struct str body_as_it_is(struct str stored, yyjson_val *root, yyjson_val *metadata, struct arena *a)
 {
     struct str s = str_trim(stored);
@@ -378,7 +381,8 @@ static struct str body_as_it_is(struct str stored, yyjson_val *root, yyjson_val 
 
     if (yyjson_obj_get(metadata, "resourceVersion") || !str_starts(s, STR("{")))
         return STR_NULL;
-    yyjson_obj_foreach(root, i, max, key, value) {
+    yyjson_obj_foreach(root, i, max, key, value)
+    {
         (void)value;
         head_members += member_is_head(json_str(key));
     }
@@ -433,8 +437,8 @@ static void parts_from_json(struct arena *a, const struct resource *r, yyjson_va
 int object_from_stored(struct arena *scratch, const struct resource *r, struct str stored, int64_t revision,
                        int64_t create_revision, struct object **ret, struct err *err)
 {
-    /* Loading decodes many thousands in a row between allocations that stay: a pool of the thread's own for the document
-     * keeps the heap without holes. */
+    /* Loading decodes many thousands in a row between allocations that stay: a pool of the thread's own for the
+     * document keeps the heap without holes. */
     static _Thread_local _Alignas(16) char pool[96 * 1024];
     yyjson_read_err read_err;
     yyjson_alc in_pool;

@@ -25,18 +25,18 @@ struct object {
     struct str namespace_; /* empty for cluster-scoped kinds */
     struct str name;
     struct str uid;
-    int64_t revision;         /* of the last change: the resourceVersion */
+    int64_t revision; /* of the last change: the resourceVersion */
     int64_t create_revision;
-    int64_t creation_s;       /* metadata.creationTimestamp, Unix seconds */
-    int64_t deletion_s;       /* metadata.deletionTimestamp, 0 = not being deleted */
-    int64_t generation;       /* 0 = none */
+    int64_t creation_s; /* metadata.creationTimestamp, Unix seconds */
+    int64_t deletion_s; /* metadata.deletionTimestamp, 0 = not being deleted */
+    int64_t generation; /* 0 = none */
     bool has_finalizers;
     uint16_t n_labels, n_fields, n_owners;
     const struct object_label *labels; /* sorted by key */
     const struct str *fields; /* values of the resource's selectable fields as text, in that order; an absent string is
                                  empty, an absent boolean "false", an absent number "0", as upstream's field sets say */
     const struct object_owner *owners;
-    struct str body;          /* `{"metadata":{…},"spec":…}`: always starts with `{"metadata":{` */
+    struct str body; /* `{"metadata":{…},"spec":…}`: always starts with `{"metadata":{` */
 };
 
 struct object_owner {
@@ -80,7 +80,7 @@ struct str object_tail(const struct object *o);
 /* The object as a fresh value tree with kind, apiVersion and metadata.resourceVersion, in the storage version. */
 struct value *object_value(struct arena *a, const struct object *o);
 
-struct str object_label(const struct object *o, struct str key); /* STR_NULL when absent */
+struct str object_label(const struct object *o, struct str key);      /* STR_NULL when absent */
 const struct object_owner *object_controller(const struct object *o); /* the owner with controller=true, or NULL */
 
 #endif

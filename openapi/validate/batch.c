@@ -7,7 +7,8 @@ static void check_job_spec(struct check *c, at_path at, const struct value *spec
 {
     const struct value *template = value_getz(spec, "template");
     struct str policy = value_path_str(template, "spec.restartPolicy");
-    static const char *const counts[] = {"completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished",
+    static const char *const counts[] = {"completions",          "activeDeadlineSeconds",
+                                         "backoffLimit",         "ttlSecondsAfterFinished",
                                          "backoffLimitPerIndex", "maxFailedIndexes"};
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
         check_not_negative(c, at, spec, counts[i]);
@@ -15,7 +16,8 @@ static void check_job_spec(struct check *c, at_path at, const struct value *spec
     if (indexed && !has(spec, "completions"))
         bad_required(c, AT(at, "completions"), "when completion mode is Indexed");
     if (!indexed && has(spec, "backoffLimitPerIndex"))
-        bad_invalid(c, AT(at, "backoffLimitPerIndex"), value_getz(spec, "backoffLimitPerIndex"), "requires indexed completion mode");
+        bad_invalid(c, AT(at, "backoffLimitPerIndex"), value_getz(spec, "backoffLimitPerIndex"),
+                    "requires indexed completion mode");
     check_pod_template(c, AT(at, "template"), template);
     if (!one_of(policy, "OnFailure,Never"))
         bad_required(c, AT(AT(AT(at, "template"), "spec"), "restartPolicy"), "valid values: \"OnFailure\", \"Never\"");
@@ -54,8 +56,10 @@ static void job_update(struct check *c, const struct value *obj, const struct va
 {
     const struct value *spec = value_getz(obj, "spec"), *old = value_getz(old_obj, "spec");
     at_path at = AT(NULL, "spec");
-    static const char *const fixed[] = {"selector", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"};
-    bool elastic = text_is(spec, "completionMode", "Indexed") && int_of(spec, "completions") == int_of(spec, "parallelism");
+    static const char *const fixed[] = {"selector", "podFailurePolicy", "backoffLimitPerIndex", "managedBy",
+                                        "successPolicy"};
+    bool elastic =
+        text_is(spec, "completionMode", "Indexed") && int_of(spec, "completions") == int_of(spec, "parallelism");
     if (!elastic)
         check_immutable(c, at, spec, old, "completions");
     for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
@@ -63,7 +67,8 @@ static void job_update(struct check *c, const struct value *obj, const struct va
     bool resumable = bool_of(old, "suspend") && !has(value_getz(old_obj, "status"), "startTime");
     if (resumable) { /* scheduling directives of a job that never ran may change */
         static const char *const directives[] = {"nodeSelector", "affinity", "tolerations", "schedulingGates"};
-        struct value *now = value_copy(c->a, value_getz(spec, "template")), *was = value_copy(c->a, value_getz(old, "template"));
+        struct value *now = value_copy(c->a, value_getz(spec, "template")),
+                     *was = value_copy(c->a, value_getz(old, "template"));
         for (size_t i = 0; i < 4; i++) {
             value_remove(value_getz(now, "spec"), str_from(directives[i]));
             value_remove(value_getz(was, "spec"), str_from(directives[i]));
@@ -112,14 +117,15 @@ static struct str cron_fault(struct check *c, struct str schedule)
             fields[n++] = field;
     }
     if (n != 5)
-        return arena_printf(c->a, "expected exactly 5 fields, found %zu: [" STR_FMT "]", n, STR_ARG(str_trim(schedule)));
+        return arena_printf(c->a, "expected exactly 5 fields, found %zu: [" STR_FMT "]", n,
+                            STR_ARG(str_trim(schedule)));
     for (size_t i = 0; i < 5; i++) {
         struct str list = fields[i], part;
         while (str_split(&list, ',', &part)) {
             if (!cron_part(part, bounds[i][0], bounds[i][1]))
-                return arena_printf(c->a, "failed to parse int from " STR_FMT ": strconv.Atoi: parsing \"" STR_FMT
-                                          "\": invalid syntax",
-                                    STR_ARG(part), STR_ARG(part));
+                return arena_printf(
+                    c->a, "failed to parse int from " STR_FMT ": strconv.Atoi: parsing \"" STR_FMT "\": invalid syntax",
+                    STR_ARG(part), STR_ARG(part));
         }
     }
     return STR("");
@@ -131,7 +137,8 @@ static void cron_job(struct check *c, const struct value *obj)
     at_path at = AT(NULL, "spec");
     struct str schedule = text_of(spec, "schedule"), name = value_path_str(obj, "metadata.name");
     if (!c->old && name.len > 52)
-        bad_invalid(c, AT(AT(NULL, "metadata"), "name"), value_path(obj, "metadata.name"), "must be no more than 52 characters");
+        bad_invalid(c, AT(AT(NULL, "metadata"), "name"), value_path(obj, "metadata.name"),
+                    "must be no more than 52 characters");
     if (schedule.len == 0) {
         bad_required(c, AT(at, "schedule"), "");
     } else {
@@ -145,9 +152,11 @@ static void cron_job(struct check *c, const struct value *obj)
     check_not_negative(c, at, spec, "startingDeadlineSeconds");
     at_path job_at = AT(AT(at, "jobTemplate"), "spec");
     if (bool_of(value_path(spec, "jobTemplate.spec"), "manualSelector"))
-        bad_unsupported(c, AT(job_at, "manualSelector"), value_path(spec, "jobTemplate.spec.manualSelector"), "nil,false");
+        bad_unsupported(c, AT(job_at, "manualSelector"), value_path(spec, "jobTemplate.spec.manualSelector"),
+                        "nil,false");
     if (has(value_path(spec, "jobTemplate.spec"), "selector"))
-        bad_invalid(c, AT(job_at, "selector"), value_path(spec, "jobTemplate.spec.selector"), "`selector` will be auto-generated");
+        bad_invalid(c, AT(job_at, "selector"), value_path(spec, "jobTemplate.spec.selector"),
+                    "`selector` will be auto-generated");
     check_job_spec(c, job_at, value_path(spec, "jobTemplate.spec"));
 }
 
@@ -159,15 +168,19 @@ static void check_target(struct check *c, at_path at, const struct value *target
                      utilization ? "must set either a target raw value or a target utilization"
                                  : "must specify a positive target averageValue");
     if (has(target, "averageUtilization") && int_of(target, "averageUtilization") < 1)
-        bad_invalid(c, AT(at, "averageUtilization"), value_getz(target, "averageUtilization"), "must be greater than 0");
+        bad_invalid(c, AT(at, "averageUtilization"), value_getz(target, "averageUtilization"),
+                    "must be greater than 0");
     if (utilization && has(target, "averageUtilization") && has(target, "averageValue"))
         bad_forbidden(c, AT(at, "averageValue"), "may not set both a target raw value and a target utilization");
 }
 
 static void autoscaler(struct check *c, const struct value *obj)
 {
-    static const char *const sources[][2] = {{"Resource", "resource"}, {"ContainerResource", "containerResource"},
-                                             {"Pods", "pods"}, {"Object", "object"}, {"External", "external"}};
+    static const char *const sources[][2] = {{"Resource", "resource"},
+                                             {"ContainerResource", "containerResource"},
+                                             {"Pods", "pods"},
+                                             {"Object", "object"},
+                                             {"External", "external"}};
     const struct value *spec = value_getz(obj, "spec"), *min = value_getz(spec, "minReplicas");
     const struct value *target = value_getz(spec, "scaleTargetRef"), *metrics = value_getz(spec, "metrics");
     at_path at = AT(NULL, "spec");
@@ -183,7 +196,8 @@ static void autoscaler(struct check *c, const struct value *obj)
         if (text_of(target, parts[i]).len == 0)
             bad_required(c, AT_STR(AT(at, "scaleTargetRef"), str_from(parts[i])), "");
         else
-            bad_name(c, AT_STR(AT(at, "scaleTargetRef"), str_from(parts[i])), name_check_path_segment, text_of(target, parts[i]));
+            bad_name(c, AT_STR(AT(at, "scaleTargetRef"), str_from(parts[i])), name_check_path_segment,
+                     text_of(target, parts[i]));
     }
     for (size_t i = 0; i < value_len(metrics); i++) {
         const struct value *m = value_at(metrics, i);

@@ -40,8 +40,9 @@ static void out_of_range(struct check *c, at_path at, const struct schema_field 
     else if (low && high && str_eqz(f->name, "timeoutSeconds") && f->max == 86400)
         bad_invalid(c, at, v, "must be greater than 0 and less than 86400");
     else if (low && high && str_eqz(f->name, "expirationSeconds"))
-        bad_invalid(c, at, v, v->integer < f->min ? "may not specify a duration less than 10 minutes"
-                                                  : "may not specify a duration larger than 2^32 seconds");
+        bad_invalid(c, at, v,
+                    v->integer < f->min ? "may not specify a duration less than 10 minutes"
+                                        : "may not specify a duration larger than 2^32 seconds");
     else if (low && high)
         bad_invalid(c, at, v, "must be between %lld and %lld, inclusive", (long long)f->min, (long long)f->max);
     else if (low && f->min == 1)
@@ -102,7 +103,8 @@ static void check_field(struct check *c, at_path at, const struct schema_field *
 
 static bool has_own_rules(const struct schema_message *m)
 {
-    return m == &schema_meta_v1_object_meta || m == &schema_meta_v1_label_selector || m == &schema_core_v1_object_reference;
+    return m == &schema_meta_v1_object_meta || m == &schema_meta_v1_label_selector ||
+           m == &schema_core_v1_object_reference;
 }
 
 static const char *required_text(const struct schema_message *m, struct str field)
@@ -124,8 +126,8 @@ static void values_by_field(const struct schema_message *m, const struct value *
     memset(ret, 0, m->n_fields * sizeof *ret);
     for (size_t i = 0; i < v->map.len; i++) {
         struct str key = v->map.members[i].key;
-        const struct schema_field *f = next < m->n_fields && str_eq(m->fields[next].name, key) ? &m->fields[next]
-                                                                                               : schema_field_find(m, key);
+        const struct schema_field *f =
+            next < m->n_fields && str_eq(m->fields[next].name, key) ? &m->fields[next] : schema_field_find(m, key);
         if (!f)
             continue;
         next = (size_t)(f - m->fields) + 1;

@@ -29,7 +29,8 @@ static bool names_cpu_or_memory(const struct value *list)
     return has(list, "cpu") || has(list, "memory");
 }
 
-static void check_request(struct check *c, at_path at, struct str name, const struct value *request, const struct value *limit)
+static void check_request(struct check *c, at_path at, struct str name, const struct value *request,
+                          const struct value *limit)
 {
     struct quantity want = quantity_from(value_str(request)), most = quantity_from(value_str(limit));
     if (!limit) {
@@ -102,7 +103,8 @@ static const struct value *find_named(const struct value *list, struct str name)
 
 static void check_mounts(struct check *c, at_path at, const struct value *container, const struct value *volumes)
 {
-    const struct value *mounts = value_getz(container, "volumeMounts"), *devices = value_getz(container, "volumeDevices");
+    const struct value *mounts = value_getz(container, "volumeMounts"),
+                       *devices = value_getz(container, "volumeDevices");
     for (size_t i = 0; i < value_len(mounts); i++) {
         const struct value *m = value_at(mounts, i);
         at_path here = AT_INDEX(AT(at, "volumeMounts"), i);
@@ -146,14 +148,16 @@ static void check_mounts(struct check *c, at_path at, const struct value *contai
 
 static void check_security_context(struct check *c, at_path at, const struct value *sc)
 {
-    const struct value *add = value_path(sc, "capabilities.add"), *escalate = value_getz(sc, "allowPrivilegeEscalation");
+    const struct value *add = value_path(sc, "capabilities.add"),
+                       *escalate = value_getz(sc, "allowPrivilegeEscalation");
     if (!value_is(escalate, VALUE_BOOL) || escalate->boolean)
         return;
     if (bool_of(sc, "privileged"))
         bad_invalid(c, at, sc, "cannot set `allowPrivilegeEscalation` to false and `privileged` to true");
     for (size_t i = 0; i < value_len(add); i++) {
         if (str_eqz(value_str(value_at(add, i)), "CAP_SYS_ADMIN"))
-            bad_invalid(c, at, sc, "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN");
+            bad_invalid(c, at, sc,
+                        "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN");
     }
 }
 
@@ -225,7 +229,8 @@ static void check_init_only(struct check *c, at_path at, const struct value *con
     static const char *const fields[] = {"lifecycle", "livenessProbe", "readinessProbe", "startupProbe"};
     for (size_t i = 0; i < 4; i++) {
         if (has(container, fields[i]))
-            bad_forbidden(c, AT_STR(at, str_from(fields[i])), "may not be set for init containers without restartPolicy=Always");
+            bad_forbidden(c, AT_STR(at, str_from(fields[i])),
+                          "may not be set for init containers without restartPolicy=Always");
     }
 }
 

@@ -5,7 +5,8 @@
 
 static const char env_fields[] = "metadata.name,metadata.namespace,metadata.uid,spec.nodeName,spec.serviceAccountName,"
                                  "status.hostIP,status.hostIPs,status.podIP,status.podIPs";
-static const char volume_fields[] = "metadata.annotations,metadata.labels,metadata.name,metadata.namespace,metadata.uid";
+static const char volume_fields[] =
+    "metadata.annotations,metadata.labels,metadata.name,metadata.namespace,metadata.uid";
 static const char resources[] = "limits.cpu,limits.ephemeral-storage,limits.memory,requests.cpu,"
                                 "requests.ephemeral-storage,requests.memory";
 
@@ -22,9 +23,10 @@ static bool split_subscript(struct str path, struct str *ret_path, struct str *r
 
 void check_field_ref(struct check *c, at_path at, const struct value *ref, bool in_volume)
 {
-    static const char known[] = "metadata.annotations,metadata.labels,metadata.name,metadata.namespace,metadata.uid,"
-                                "spec.nodeName,spec.restartPolicy,spec.serviceAccountName,spec.schedulerName,status.phase,"
-                                "status.hostIP,status.hostIPs,status.podIP,status.podIPs,spec.host";
+    static const char known[] =
+        "metadata.annotations,metadata.labels,metadata.name,metadata.namespace,metadata.uid,"
+        "spec.nodeName,spec.restartPolicy,spec.serviceAccountName,spec.schedulerName,status.phase,"
+        "status.hostIP,status.hostIPs,status.podIP,status.podIPs,spec.host";
     struct str path = text_of(ref, "fieldPath"), base, key;
     const char *allowed = in_volume ? volume_fields : env_fields;
     if (path.len == 0)
@@ -63,10 +65,13 @@ void check_resource_field_ref(struct check *c, at_path at, const struct value *r
         bad_invalid(c, AT(at, "divisor"), text_value(c, name),
                     "only divisor's values 1m and 1 are supported with the cpu resource");
     else
-        bad_invalid(c, AT(at, "divisor"), text_value(c, name),
-                    "only divisor's values 1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei are supported with the %s "
-                    "resource",
-                    str_ends(name, STR(".memory")) ? "memory" : huge ? "hugepages" : "local ephemeral storage");
+        bad_invalid(
+            c, AT(at, "divisor"), text_value(c, name),
+            "only divisor's values 1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei are supported with the %s "
+            "resource",
+            str_ends(name, STR(".memory")) ? "memory"
+            : huge                         ? "hugepages"
+                                           : "local ephemeral storage");
 }
 
 static void check_key_ref(struct check *c, at_path at, const struct value *ref)
@@ -92,8 +97,9 @@ static void check_value_from(struct check *c, at_path at, const struct value *va
     sources += has(from, "fileKeyRef");
     struct value *none = text_value(c, STR(""));
     if (sources == 0)
-        bad_invalid(c, at, none,
-                    "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`");
+        bad_invalid(
+            c, at, none,
+            "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`");
     else if (text_of(var, "value").len)
         bad_invalid(c, at, none, "may not be specified when `value` is not empty");
     else if (sources > 1)
@@ -117,8 +123,10 @@ void check_env(struct check *c, at_path at, const struct value *container)
         if (text_of(source, "prefix").len)
             bad_name(c, AT(here, "prefix"), name_check_env, text_of(source, "prefix"));
         if (sources == 0)
-            bad_invalid(c, AT(at, "envFrom"), text_value(c, STR("")), "must specify one of: `configMapRef` or `secretRef`");
+            bad_invalid(c, AT(at, "envFrom"), text_value(c, STR("")),
+                        "must specify one of: `configMapRef` or `secretRef`");
         else if (sources > 1)
-            bad_invalid(c, AT(at, "envFrom"), text_value(c, STR("")), "may not have more than one field specified at a time");
+            bad_invalid(c, AT(at, "envFrom"), text_value(c, STR("")),
+                        "may not have more than one field specified at a time");
     }
 }

@@ -27,7 +27,8 @@ static void check_handler(struct check *c, at_path at, const struct value *h, co
             check_http(c, here, handler);
         else if (strcmp(kinds[i], "tcpSocket") == 0)
             check_port_or_name(c, AT(here, "port"), value_getz(handler, "port"));
-        else if (strcmp(kinds[i], "sleep") == 0 && (int_of(handler, "seconds") < 0 || int_of(handler, "seconds") > grace_s))
+        else if (strcmp(kinds[i], "sleep") == 0 &&
+                 (int_of(handler, "seconds") < 0 || int_of(handler, "seconds") > grace_s))
             bad_invalid(c, here, value_getz(handler, "seconds"),
                         "must be non-negative and less than terminationGracePeriodSeconds (%lld)", (long long)grace_s);
     }

@@ -102,7 +102,8 @@ static void namespace(struct check *c, const struct value *obj)
         at_path at = AT(AT(NULL, "spec"), "finalizers");
         bad_name(c, at, name_check_qualified, name);
         if (!str_index(name, '/', &slash) && !one_of(name, "kubernetes,orphan,foregroundDeletion"))
-            bad_invalid(c, at, text_value(c, name), "name is neither a standard finalizer name nor is it fully qualified");
+            bad_invalid(c, at, text_value(c, name),
+                        "name is neither a standard finalizer name nor is it fully qualified");
     }
 }
 
@@ -151,8 +152,10 @@ static void event(struct check *c, const struct value *obj)
     static const struct {
         const char *stored, *shown;
         size_t max;
-    } needed[] = {{"reportingComponent", "reportingController", 0}, {"reportingInstance", "reportingInstance", 128},
-                  {"action", "action", 128}, {"reason", "reason", 128}};
+    } needed[] = {{"reportingComponent", "reportingController", 0},
+                  {"reportingInstance", "reportingInstance", 128},
+                  {"action", "action", 128},
+                  {"reason", "reason", 128}};
     if (!has(obj, "eventTime"))
         bad_required(c, AT(NULL, "eventTime"), "");
     for (size_t i = 0; i < 4; i++) {
@@ -164,7 +167,8 @@ static void event(struct check *c, const struct value *obj)
             bad_invalid(c, here, text_value(c, STR("")), "can have at most %zu characters", needed[i].max);
     }
     if (!one_of(text_of(obj, "type"), "Normal,Warning"))
-        bad_invalid(c, AT(NULL, "type"), text_value(c, STR("")), "has invalid value: " STR_FMT, STR_ARG(text_of(obj, "type")));
+        bad_invalid(c, AT(NULL, "type"), text_value(c, STR("")), "has invalid value: " STR_FMT,
+                    STR_ARG(text_of(obj, "type")));
     if (text_of(obj, "message").len > 1024)
         bad_invalid(c, AT(NULL, "message"), text_value(c, STR("")), "can have at most 1024 characters");
 }
@@ -180,8 +184,9 @@ static void check_amounts(struct check *c, at_path at, const struct value *amoun
 
 static void resource_quota(struct check *c, const struct value *obj)
 {
-    static const char scopes[] = "BestEffort,CrossNamespacePodAffinity,NotBestEffort,NotTerminating,PriorityClass,Terminating,"
-                                 "VolumeAttributesClass";
+    static const char scopes[] =
+        "BestEffort,CrossNamespacePodAffinity,NotBestEffort,NotTerminating,PriorityClass,Terminating,"
+        "VolumeAttributesClass";
     const struct value *list = value_path(obj, "spec.scopes");
     bool best = false, not_best = false, ending = false, not_ending = false;
     check_amounts(c, AT(AT(NULL, "spec"), "hard"), value_path(obj, "spec.hard"));

@@ -29,7 +29,8 @@ static void check_backend(struct check *c, at_path at, const struct value *backe
     else if (number == 0)
         bad_required(c, here, "port name or number is required");
     else if (number < 1 || number > 65535)
-        bad_invalid(c, AT(AT(here, "port"), "number"), value_getz(port, "number"), "must be between 1 and 65535, inclusive");
+        bad_invalid(c, AT(AT(here, "port"), "number"), value_getz(port, "number"),
+                    "must be between 1 and 65535, inclusive");
 }
 
 static void check_path(struct check *c, at_path at, const struct value *p)
@@ -63,19 +64,23 @@ static void check_host(struct check *c, at_path at, struct str host)
     if (name_parse_ip(host, ip, &v6))
         bad_invalid(c, at, text_value(c, host), "must be a DNS name, not an IP address");
     else
-        bad_name(c, at, str_contains(host, STR("*")) ? name_check_dns1123_subdomain_wildcard : name_check_dns1123_subdomain, host);
+        bad_name(c, at,
+                 str_contains(host, STR("*")) ? name_check_dns1123_subdomain_wildcard : name_check_dns1123_subdomain,
+                 host);
 }
 
 static void ingress(struct check *c, const struct value *obj)
 {
-    const struct value *spec = value_getz(obj, "spec"), *rules = value_getz(spec, "rules"), *tls = value_getz(spec, "tls");
+    const struct value *spec = value_getz(obj, "spec"), *rules = value_getz(spec, "rules"),
+                       *tls = value_getz(spec, "tls");
     at_path at = AT(NULL, "spec");
     if (value_len(rules) == 0 && !has(spec, "defaultBackend"))
         bad_invalid(c, at, rules ? rules : value_list(c->a), "either `defaultBackend` or `rules` must be specified");
     if (has(spec, "defaultBackend"))
         check_backend(c, AT(at, "defaultBackend"), value_getz(spec, "defaultBackend"));
     for (size_t i = 0; i < value_len(rules); i++) {
-        const struct value *rule = value_at(rules, i), *http = value_getz(rule, "http"), *paths = value_getz(http, "paths");
+        const struct value *rule = value_at(rules, i), *http = value_getz(rule, "http"),
+                           *paths = value_getz(http, "paths");
         at_path here = AT_INDEX(AT(at, "rules"), i);
         if (text_of(rule, "host").len)
             check_host(c, AT(here, "host"), text_of(rule, "host"));
@@ -142,7 +147,8 @@ static void check_policy_ports(struct check *c, at_path at, const struct value *
         if (!has(p, "port"))
             bad_required(c, AT(here, "port"), "must be specified when `endPort` is specified");
         else if (value_is(port, VALUE_STRING))
-            bad_invalid(c, AT(here, "endPort"), value_getz(p, "endPort"), "may not be specified when `port` is non-numeric");
+            bad_invalid(c, AT(here, "endPort"), value_getz(p, "endPort"),
+                        "may not be specified when `port` is non-numeric");
         else if (int_of(p, "endPort") < int_of(p, "port"))
             bad_invalid(c, AT(here, "endPort"), value_getz(p, "endPort"), "must be greater than or equal to `port`");
     }
@@ -150,7 +156,8 @@ static void check_policy_ports(struct check *c, at_path at, const struct value *
 
 static void network_policy(struct check *c, const struct value *obj)
 {
-    const struct value *spec = value_getz(obj, "spec"), *in = value_getz(spec, "ingress"), *out = value_getz(spec, "egress");
+    const struct value *spec = value_getz(obj, "spec"), *in = value_getz(spec, "ingress"),
+                       *out = value_getz(spec, "egress");
     at_path at = AT(NULL, "spec");
     check_label_selector(c, AT(at, "podSelector"), value_getz(spec, "podSelector"));
     for (size_t i = 0; i < value_len(in); i++) {

@@ -44,7 +44,8 @@ static void check_owners(struct check *c, at_path at, const struct value *owners
         const struct value *o = value_at(owners, i);
         at_path here = AT_INDEX(at, i);
         if (text_of(o, "apiVersion").len == 0 || str_ends(text_of(o, "apiVersion"), STR("/")))
-            bad_invalid(c, AT(here, "apiVersion"), text_value(c, text_of(o, "apiVersion")), "version must not be empty");
+            bad_invalid(c, AT(here, "apiVersion"), text_value(c, text_of(o, "apiVersion")),
+                        "version must not be empty");
         static const char *const needed[] = {"kind", "name", "uid"};
         for (size_t j = 0; j < 3; j++) {
             if (text_of(o, needed[j]).len == 0)
@@ -122,7 +123,8 @@ void check_object_meta_update(struct check *c, at_path at, const struct value *m
         for (size_t i = 0; i < value_len(finalizers); i++) {
             struct str name = value_str(value_at(finalizers, i));
             if (!holds(value_getz(old, "finalizers"), name))
-                added = arena_printf(c->a, STR_FMT "%s\"" STR_FMT "\"", STR_ARG(added), added.len ? ", " : "", STR_ARG(name));
+                added = arena_printf(c->a, STR_FMT "%s\"" STR_FMT "\"", STR_ARG(added), added.len ? ", " : "",
+                                     STR_ARG(name));
         }
         if (added.len)
             bad_forbidden(c, AT(at, "finalizers"),
@@ -132,8 +134,8 @@ void check_object_meta_update(struct check *c, at_path at, const struct value *m
     }
     if (int_of(meta, "generation") < int_of(old, "generation"))
         bad_invalid(c, AT(at, "generation"), value_getz(meta, "generation"), "must not be decremented");
-    static const char *const fixed[] = {"name", "namespace", "uid", "creationTimestamp", "deletionTimestamp",
-                                        "deletionGracePeriodSeconds"};
+    static const char *const fixed[] = {
+        "name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"};
     for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
         check_immutable(c, at, meta, old, fixed[i]);
     check_labels(c, AT(at, "labels"), value_getz(meta, "labels"));

@@ -12,7 +12,8 @@ static void check_dns(struct check *c, at_path at, const struct value *spec)
         if (!has(spec, "dnsConfig"))
             bad_required(c, here, "must provide `dnsConfig` when `dnsPolicy` is None");
         else if (value_len(servers) == 0)
-            bad_required(c, AT(here, "nameservers"), "must provide at least one DNS nameserver when `dnsPolicy` is None");
+            bad_required(c, AT(here, "nameservers"),
+                         "must provide at least one DNS nameserver when `dnsPolicy` is None");
     }
     if (value_len(servers) > 3)
         bad_invalid(c, AT(here, "nameservers"), servers, "must not have more than 3 nameservers");
@@ -65,9 +66,11 @@ static void check_resource_claims(struct check *c, at_path at, const struct valu
     for (size_t i = 0; i < value_len(claims); i++) {
         const struct value *claim = value_at(claims, i);
         at_path here = AT_INDEX(at, i);
-        int sources = (text_of(claim, "resourceClaimName").len > 0) + (text_of(claim, "resourceClaimTemplateName").len > 0);
+        int sources =
+            (text_of(claim, "resourceClaimName").len > 0) + (text_of(claim, "resourceClaimTemplateName").len > 0);
         if (sources > 1)
-            bad_invalid(c, here, claim, "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified");
+            bad_invalid(c, here, claim,
+                        "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified");
         else if (sources == 0)
             bad_invalid(c, here, claim, "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`");
         for (size_t j = 0; j < i; j++) {
@@ -140,7 +143,8 @@ static void check_tolerations_only_added(struct check *c, at_path at, const stru
 
 static void check_deadline(struct check *c, at_path at, const struct value *spec, const struct value *old)
 {
-    const struct value *now = value_getz(spec, "activeDeadlineSeconds"), *was = value_getz(old, "activeDeadlineSeconds");
+    const struct value *now = value_getz(spec, "activeDeadlineSeconds"),
+                       *was = value_getz(old, "activeDeadlineSeconds");
     if (!value_is(was, VALUE_INT))
         return;
     if (!value_is(now, VALUE_INT))
@@ -157,7 +161,8 @@ static void check_gates_removed(struct check *c, at_path at, const struct value 
         for (size_t j = 0; j < value_len(was) && !known; j++)
             known = str_eq(text_of(value_at(now, i), "name"), text_of(value_at(was, j), "name"));
         if (!known)
-            bad_forbidden(c, AT(at, "schedulingGates"), "only deletion is allowed, but found new scheduling gate '" STR_FMT "'",
+            bad_forbidden(c, AT(at, "schedulingGates"),
+                          "only deletion is allowed, but found new scheduling gate '" STR_FMT "'",
                           STR_ARG(text_of(value_at(now, i), "name")));
     }
 }
@@ -207,14 +212,16 @@ static void pod_update(struct check *c, const struct value *obj, const struct va
         }
     }
     check_deadline(c, at, spec, old);
-    check_tolerations_only_added(c, AT(at, "tolerations"), value_getz(spec, "tolerations"), value_getz(old, "tolerations"));
+    check_tolerations_only_added(c, AT(at, "tolerations"), value_getz(spec, "tolerations"),
+                                 value_getz(old, "tolerations"));
     check_gates_removed(c, at, spec, old);
     if (!value_semantic_equal(with_allowed_changes_undone(c, spec, old), old))
-        bad_forbidden(c, at,
-                      "pod updates may not change fields other than "
-                      "`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,"
-                      "`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` "
-                      "(allow it to be set to 1 if it was previously negative)\n");
+        bad_forbidden(
+            c, at,
+            "pod updates may not change fields other than "
+            "`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,"
+            "`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` "
+            "(allow it to be set to 1 if it was previously negative)\n");
 }
 
 static void pod_template_kind(struct check *c, const struct value *obj)

@@ -9,7 +9,8 @@ static void check_node_requirement(struct check *c, at_path at, const struct val
         if (!one_of(op, "In,NotIn"))
             bad_invalid(c, AT(at, "operator"), text_value(c, op), "not a valid selector operator");
         else if (n != 1)
-            bad_required(c, AT(at, "values"), "must be only one value when `operator` is 'In' or 'NotIn' for node field selector");
+            bad_required(c, AT(at, "values"),
+                         "must be only one value when `operator` is 'In' or 'NotIn' for node field selector");
         if (!text_is(e, "key", "metadata.name"))
             bad_invalid(c, AT(at, "key"), value_getz(e, "key"), "not a valid field selector key");
         return;
@@ -75,7 +76,8 @@ static void check_affinity(struct check *c, at_path at, const struct value *affi
     check_node_selector(c, AT(node_at, "requiredDuringSchedulingIgnoredDuringExecution"),
                         value_getz(node, "requiredDuringSchedulingIgnoredDuringExecution"));
     for (size_t i = 0; i < value_len(preferred); i++)
-        check_node_term(c, AT(AT_INDEX(AT(node_at, "preferredDuringSchedulingIgnoredDuringExecution"), i), "preference"),
+        check_node_term(c,
+                        AT(AT_INDEX(AT(node_at, "preferredDuringSchedulingIgnoredDuringExecution"), i), "preference"),
                         value_getz(value_at(preferred, i), "preference"));
     check_pod_affinity(c, AT(at, "podAffinity"), value_getz(affinity, "podAffinity"));
     check_pod_affinity(c, AT(at, "podAntiAffinity"), value_getz(affinity, "podAntiAffinity"));
@@ -156,7 +158,8 @@ void check_pod_security(struct check *c, at_path at, const struct value *spec)
     for (size_t i = 0; i < value_len(groups); i++) {
         const struct value *g = value_at(groups, i);
         if (value_is(g, VALUE_INT) && (g->integer < 0 || g->integer > INT32_MAX))
-            bad_invalid(c, AT_INDEX(AT(here, "supplementalGroups"), i), g, "must be between 0 and 2147483647, inclusive");
+            bad_invalid(c, AT_INDEX(AT(here, "supplementalGroups"), i), g,
+                        "must be between 0 and 2147483647, inclusive");
     }
     check_seccomp(c, AT(here, "seccompProfile"), value_getz(sc, "seccompProfile"));
     if (bool_of(spec, "hostPID") && bool_of(spec, "shareProcessNamespace"))

@@ -35,7 +35,8 @@ static void check_downward_items(struct check *c, at_path at, const struct value
         if (text_of(item, "path").len)
             check_relative_path(c, AT(here, "path"), text_of(item, "path"), true);
         if (has(item, "fieldRef") && has(item, "resourceFieldRef"))
-            bad_invalid(c, here, text_value(c, STR("resource")), "fieldRef and resourceFieldRef can not be specified simultaneously");
+            bad_invalid(c, here, text_value(c, STR("resource")),
+                        "fieldRef and resourceFieldRef can not be specified simultaneously");
         else if (has(item, "fieldRef"))
             check_field_ref(c, AT(here, "fieldRef"), value_getz(item, "fieldRef"), true);
         else if (has(item, "resourceFieldRef"))
@@ -69,7 +70,8 @@ static void check_projected(struct check *c, at_path at, const struct value *sou
             if (s->map.members[j].value->kind == VALUE_NULL)
                 continue;
             if (n++ > 0)
-                bad_forbidden(c, AT_STR(here, s->map.members[j].key), "may not specify more than 1 volume type per source");
+                bad_forbidden(c, AT_STR(here, s->map.members[j].key),
+                              "may not specify more than 1 volume type per source");
         }
         if (n == 0)
             bad_required(c, here, "may not be empty");

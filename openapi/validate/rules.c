@@ -125,7 +125,8 @@ void check_label_selector(struct check *c, at_path at, const struct value *selec
                 bad_required(c, AT(here, "values"), "must be specified when `operator` is 'In' or 'NotIn'");
         } else if (one_of(op, "Exists,DoesNotExist")) {
             if (value_len(values) > 0)
-                bad_forbidden(c, AT(here, "values"), "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
+                bad_forbidden(c, AT(here, "values"),
+                              "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
         } else {
             bad_invalid(c, AT(here, "operator"), text_value(c, op), "not a valid selector operator");
         }
@@ -162,9 +163,10 @@ void check_int_or_percent(struct check *c, at_path up, const struct value *v, co
 {
     const struct value *at = value_getz(v, key);
     if (value_is(at, VALUE_STRING) && !is_percent(v, key))
-        bad_invalid(c, AT_STR(up, str_from(key)), at,
-                    "a valid percent string must be a numeric string followed by an ending '%%' (e.g. '1%%',  or '93%%', "
-                    "regex used for validation is '[0-9]+%%')");
+        bad_invalid(
+            c, AT_STR(up, str_from(key)), at,
+            "a valid percent string must be a numeric string followed by an ending '%%' (e.g. '1%%',  or '93%%', "
+            "regex used for validation is '[0-9]+%%')");
     else if (value_is(at, VALUE_INT) && at->integer < 0)
         bad_invalid(c, AT_STR(up, str_from(key)), at, NOT_NEGATIVE);
 }
@@ -196,8 +198,8 @@ void check_resource_name(struct check *c, at_path at, struct str name)
         "cpu,memory,ephemeral-storage,requests.cpu,requests.memory,requests.ephemeral-storage,limits.cpu,limits.memory,"
         "limits.ephemeral-storage,pods,resourcequotas,services,replicationcontrollers,secrets,configmaps,"
         "persistentvolumeclaims,requests.storage,storage,services.nodeports,services.loadbalancers";
-    if (!one_of(name, standard) && !str_starts(name, STR("hugepages-")) && !str_starts(name, STR("requests.hugepages-")) &&
-        !str_starts(name, STR("count/")))
+    if (!one_of(name, standard) && !str_starts(name, STR("hugepages-")) &&
+        !str_starts(name, STR("requests.hugepages-")) && !str_starts(name, STR("count/")))
         bad_invalid(c, at, text_value(c, name), "must be a standard resource type or fully qualified");
 }
 

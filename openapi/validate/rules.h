@@ -74,7 +74,8 @@ bool is_extended_resource(struct str name);
 void check_table(struct check *c, at_path at, const struct schema_message *m, const struct value *v,
                  const struct value *old);
 
-void check_object_meta(struct check *c, at_path at, const struct value *meta, bool namespaced, enum field_format format);
+void check_object_meta(struct check *c, at_path at, const struct value *meta, bool namespaced,
+                       enum field_format format);
 void check_object_meta_update(struct check *c, at_path at, const struct value *meta, const struct value *old);
 
 /* Pods and their templates. */
@@ -96,7 +97,7 @@ struct kind_rules {
     void (*update)(struct check *c, const struct value *obj, const struct value *old); /* besides the above */
     void (*status)(struct check *c, const struct value *obj, const struct value *old);
 };
-extern const struct kind_rules pod_kinds[], service_kinds[], workload_kinds[], batch_kinds[], core_kinds[], volume_kinds[],
-    networking_kinds[], governance_kinds[]; /* each ends with a NULL group */
+extern const struct kind_rules pod_kinds[], service_kinds[], workload_kinds[], batch_kinds[], core_kinds[],
+    volume_kinds[], networking_kinds[], governance_kinds[]; /* each ends with a NULL group */
 
 #endif

@@ -3,7 +3,8 @@
 
 static bool is_headless(const struct value *spec)
 {
-    return text_is(spec, "clusterIP", "None") || str_eqz(value_str(value_at(value_getz(spec, "clusterIPs"), 0)), "None");
+    return text_is(spec, "clusterIP", "None") ||
+           str_eqz(value_str(value_at(value_getz(spec, "clusterIPs"), 0)), "None");
 }
 
 static void check_special_ip(struct check *c, at_path at, struct str s)
@@ -78,7 +79,8 @@ static void check_by_type(struct check *c, at_path at, const struct value *spec)
     struct str type = text_of(spec, "type");
     bool lb = str_eqz(type, "LoadBalancer"), node_port = str_eqz(type, "NodePort");
     bool external = lb || node_port || value_len(value_getz(spec, "externalIPs")) > 0;
-    static const char *const lb_only[] = {"loadBalancerSourceRanges", "allocateLoadBalancerNodePorts", "loadBalancerClass"};
+    static const char *const lb_only[] = {"loadBalancerSourceRanges", "allocateLoadBalancerNodePorts",
+                                          "loadBalancerClass"};
     if (is_headless(spec) && (lb || node_port))
         bad_invalid(c, AT_INDEX(AT(at, "clusterIPs"), 0), text_value(c, STR("None")),
                     "may not be set to 'None' for " STR_FMT " services", STR_ARG(type));
@@ -119,7 +121,8 @@ static void check_families(struct check *c, at_path at, const struct value *spec
 static void service(struct check *c, const struct value *obj)
 {
     const struct value *spec = value_getz(obj, "spec"), *ports = value_getz(spec, "ports");
-    const struct value *external = value_getz(spec, "externalIPs"), *ranges = value_getz(spec, "loadBalancerSourceRanges");
+    const struct value *external = value_getz(spec, "externalIPs"),
+                       *ranges = value_getz(spec, "loadBalancerSourceRanges");
     at_path at = AT(NULL, "spec");
     struct str type = text_of(spec, "type");
     if (value_len(ports) == 0 && !is_headless(spec) && !str_eqz(type, "ExternalName"))
@@ -145,7 +148,8 @@ static void service_update(struct check *c, const struct value *obj, const struc
     bool needed = !text_is(spec, "type", "ExternalName") && !text_is(old, "type", "ExternalName");
     if (needed && value_len(was) && !(value_len(ips) && value_equal(value_at(ips, 0), value_at(was, 0))))
         bad_invalid(c, AT_INDEX(AT(at, "clusterIPs"), 0), ips, "may not change once set");
-    if (has(old, "loadBalancerClass") && text_is(spec, "type", "LoadBalancer") && text_is(old, "type", "LoadBalancer") &&
+    if (has(old, "loadBalancerClass") && text_is(spec, "type", "LoadBalancer") &&
+        text_is(old, "type", "LoadBalancer") &&
         !str_eq(text_of(old, "loadBalancerClass"), text_of(spec, "loadBalancerClass")))
         bad_invalid(c, AT(at, "loadBalancerClass"), value_getz(spec, "loadBalancerClass"), "may not change once set");
 }

@@ -46,15 +46,17 @@ static void claim_update(struct check *c, const struct value *obj, const struct 
                           "field can not be less than previous value");
     }
     if (!value_semantic_equal(now, was))
-        bad_forbidden(c, AT(NULL, "spec"),
-                      "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound "
-                      "claims\n");
+        bad_forbidden(
+            c, AT(NULL, "spec"),
+            "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound "
+            "claims\n");
 }
 
 static void volume(struct check *c, const struct value *obj)
 {
-    static const char plain[] = "capacity,accessModes,claimRef,persistentVolumeReclaimPolicy,storageClassName,mountOptions,"
-                                "volumeMode,nodeAffinity,volumeAttributesClassName";
+    static const char plain[] =
+        "capacity,accessModes,claimRef,persistentVolumeReclaimPolicy,storageClassName,mountOptions,"
+        "volumeMode,nodeAffinity,volumeAttributesClassName";
     const struct value *spec = value_getz(obj, "spec"), *capacity = value_getz(spec, "capacity");
     at_path at = AT(NULL, "spec");
     int sources = 0;
@@ -82,8 +84,9 @@ static void volume(struct check *c, const struct value *obj)
 
 static struct value *without_changeable(struct check *c, const struct value *spec)
 {
-    static const char plain[] = "capacity,accessModes,claimRef,persistentVolumeReclaimPolicy,storageClassName,mountOptions,"
-                                "volumeMode,nodeAffinity,volumeAttributesClassName";
+    static const char plain[] =
+        "capacity,accessModes,claimRef,persistentVolumeReclaimPolicy,storageClassName,mountOptions,"
+        "volumeMode,nodeAffinity,volumeAttributesClassName";
     struct value *v = value_copy(c->a, spec);
     for (size_t i = v->map.len; i-- > 0;) {
         if (one_of(v->map.members[i].key, plain))
@@ -98,7 +101,8 @@ static void volume_update(struct check *c, const struct value *obj, const struct
     if (!value_is(spec, VALUE_MAP) || !value_is(old, VALUE_MAP))
         return;
     if (!value_semantic_equal(without_changeable(c, spec), without_changeable(c, old)))
-        bad_forbidden(c, AT(AT(NULL, "spec"), "persistentvolumesource"), "spec.persistentvolumesource is immutable after creation\n");
+        bad_forbidden(c, AT(AT(NULL, "spec"), "persistentvolumesource"),
+                      "spec.persistentvolumesource is immutable after creation\n");
 }
 
 static void storage_class(struct check *c, const struct value *obj)

@@ -1,4 +1,5 @@
-/* Deployments, replica sets, daemon sets, stateful sets: a selector that matches its template, and a way to roll out. */
+/* Deployments, replica sets, daemon sets, stateful sets: a selector that matches its template, and a way to roll out.
+ */
 #include "openapi/validate/rules.h"
 
 #include "openapi/meta/selector.h"
@@ -24,7 +25,8 @@ static void check_selector_and_template(struct check *c, at_path at, const struc
     if (text_of(pod, "restartPolicy").len && one_of(text_of(pod, "restartPolicy"), "OnFailure,Never"))
         bad_unsupported(c, AT(AT(here, "spec"), "restartPolicy"), value_getz(pod, "restartPolicy"), "Always");
     if (has(pod, "activeDeadlineSeconds"))
-        bad_forbidden(c, AT(AT(here, "spec"), "activeDeadlineSeconds"), "activeDeadlineSeconds in ReplicaSet is not Supported");
+        bad_forbidden(c, AT(AT(here, "spec"), "activeDeadlineSeconds"),
+                      "activeDeadlineSeconds in ReplicaSet is not Supported");
 }
 
 static bool is_zero(const struct value *v, const char *key)
@@ -41,7 +43,8 @@ static void check_at_most_all(struct check *c, at_path at, const struct value *v
 static void deployment(struct check *c, const struct value *obj)
 {
     const struct value *spec = value_getz(obj, "spec"), *strategy = value_getz(spec, "strategy");
-    const struct value *rolling = value_getz(strategy, "rollingUpdate"), *deadline = value_getz(spec, "progressDeadlineSeconds");
+    const struct value *rolling = value_getz(strategy, "rollingUpdate"),
+                       *deadline = value_getz(spec, "progressDeadlineSeconds");
     at_path at = AT(NULL, "spec"), here = AT(at, "strategy"), rolling_at = AT(here, "rollingUpdate");
     check_selector_and_template(c, at, spec, "deployment");
     if (text_is(strategy, "type", "Recreate")) {
@@ -85,7 +88,8 @@ static void daemon_set(struct check *c, const struct value *obj)
     check_at_most_all(c, here, rolling, "maxSurge");
     bool unavailable = !is_zero(rolling, "maxUnavailable"), surge = !is_zero(rolling, "maxSurge");
     if (unavailable && surge)
-        bad_invalid(c, AT(here, "maxSurge"), value_getz(rolling, "maxSurge"), "may not be set when maxUnavailable is non-zero");
+        bad_invalid(c, AT(here, "maxSurge"), value_getz(rolling, "maxSurge"),
+                    "may not be set when maxUnavailable is non-zero");
     else if (!unavailable && !surge)
         bad_required(c, AT(here, "maxUnavailable"), "cannot be 0 when maxSurge is 0");
 }
@@ -93,8 +97,8 @@ static void daemon_set(struct check *c, const struct value *obj)
 static void stateful_set(struct check *c, const struct value *obj)
 {
     const struct value *spec = value_getz(obj, "spec"), *strategy = value_getz(spec, "updateStrategy");
-    const struct value *rolling = value_getz(strategy, "rollingUpdate"), *retention =
-        value_getz(spec, "persistentVolumeClaimRetentionPolicy");
+    const struct value *rolling = value_getz(strategy, "rollingUpdate"),
+                       *retention = value_getz(spec, "persistentVolumeClaimRetentionPolicy");
     at_path at = AT(NULL, "spec"), here = AT(at, "updateStrategy");
     struct str management = text_of(spec, "podManagementPolicy"), type = text_of(strategy, "type");
     if (management.len && !one_of(management, "OrderedReady,Parallel"))
@@ -116,17 +120,23 @@ static void stateful_set(struct check *c, const struct value *obj)
 
 static void stateful_set_update(struct check *c, const struct value *obj, const struct value *old_obj)
 {
-    static const char *const free_fields[] = {"replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit",
-                                              "persistentVolumeClaimRetentionPolicy", "minReadySeconds"};
+    static const char *const free_fields[] = {"replicas",
+                                              "ordinals",
+                                              "template",
+                                              "updateStrategy",
+                                              "revisionHistoryLimit",
+                                              "persistentVolumeClaimRetentionPolicy",
+                                              "minReadySeconds"};
     struct value *now = value_copy(c->a, value_getz(obj, "spec")), *was = value_copy(c->a, value_getz(old_obj, "spec"));
     for (size_t i = 0; i < sizeof free_fields / sizeof *free_fields; i++) {
         value_removez(now, free_fields[i]);
         value_removez(was, free_fields[i]);
     }
     if (!value_semantic_equal(now, was))
-        bad_forbidden(c, AT(NULL, "spec"),
-                      "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', "
-                      "'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden");
+        bad_forbidden(
+            c, AT(NULL, "spec"),
+            "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', "
+            "'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden");
 }
 
 static void replication_controller(struct check *c, const struct value *obj)
@@ -143,8 +153,8 @@ static void replication_controller(struct check *c, const struct value *obj)
     if (has(spec, "template"))
         check_pod_template(c, AT(at, "template"), template);
     if (one_of(value_path_str(template, "spec.restartPolicy"), "OnFailure,Never"))
-        bad_unsupported(c, AT(AT(AT(at, "template"), "spec"), "restartPolicy"), value_path(template, "spec.restartPolicy"),
-                        "Always");
+        bad_unsupported(c, AT(AT(AT(at, "template"), "spec"), "restartPolicy"),
+                        value_path(template, "spec.restartPolicy"), "Always");
 }
 
 static void controller_revision_update(struct check *c, const struct value *obj, const struct value *old)

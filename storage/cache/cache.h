@@ -23,7 +23,8 @@ void cache_destroy(struct cache *c);
 int cache_add_resource(struct cache *c, const struct resource *r, struct err *err);
 
 int64_t cache_revision(struct cache *c); /* newest published */
-/* The caller owns the reference. Its revision is the newest published one, also when nothing of this resource changed. */
+/* The caller owns the reference. Its revision is the newest published one, also when nothing of this resource changed.
+ */
 struct object_tree *cache_snapshot(struct cache *c, const struct resource *r);
 /* One object, the caller owns the reference; NULL when absent. */
 const struct object *cache_find(struct cache *c, const struct resource *r, struct str namespace_, struct str name);
@@ -45,11 +46,12 @@ struct cache_write {
 };
 
 /* rc: 0; ERR_ALREADY_EXISTS (CREATE of an existing key); ERR_CONFLICT (the old revision has moved on, or an extra
- * compare failed); or the kv's own error. `objects` (one per write, NULL for deletes) are borrowed for the call and carry
- * their final revision. After DELETE, `revision` is the deletion's. */
+ * compare failed); or the kv's own error. `objects` (one per write, NULL for deletes) are borrowed for the call and
+ * carry their final revision. After DELETE, `revision` is the deletion's. */
 typedef void cache_commit_done(void *arg, int rc, int64_t revision, const struct object *const *objects,
                                const struct err *err);
-/* Everything passed in except the objects is copied. Extra compares and raw ops (allocator bitmaps, fences) ride along. */
+/* Everything passed in except the objects is copied. Extra compares and raw ops (allocator bitmaps, fences) ride along.
+ */
 void cache_commit(struct cache *c, const struct cache_write *writes, size_t n, const struct kv_compare *compares,
                   size_t n_compares, const struct kv_op *ops, size_t n_ops, struct loop *loop, cache_commit_done *done,
                   void *arg);
@@ -61,28 +63,30 @@ enum watch_type { WATCH_ADDED, WATCH_MODIFIED, WATCH_DELETED, WATCH_BOOKMARK, WA
 /* One change, made once and shared by every watcher of it. */
 struct watch_event {
     struct ref ref;
-    enum watch_type type;        /* as the store saw it */
+    enum watch_type type; /* as the store saw it */
     int64_t revision;
     const struct object *object; /* the new state; of a delete the last state, with the deletion's revision */
     const struct object *prev;   /* NULL for a creation */
     size_t size;                 /* what it alone keeps in memory */
     struct store *store;         /* the cache's */
-    _Atomic(struct slice *) frames[3]; /* malloc'd, freed with the event; encodings of the JSON wire form for ADDED, MODIFIED, DELETED, made by the
-                                          first watcher that needs one (api/), shared by the others */
+    _Atomic(struct slice *)
+        frames[3]; /* malloc'd, freed with the event; encodings of the JSON wire form for ADDED, MODIFIED, DELETED, made
+                      by the first watcher that needs one (api/), shared by the others */
 };
 
 struct watch_filter {
     const struct resource *resource;
-    struct str namespace_;     /* empty = all */
-    struct str name;           /* STR_NULL = all: metadata.name=x */
-    int field;                 /* index of a selectable field the hub indexes by (spec.nodeName), -1 = none */
+    struct str namespace_; /* empty = all */
+    struct str name;       /* STR_NULL = all: metadata.name=x */
+    int field;             /* index of a selectable field the hub indexes by (spec.nodeName), -1 = none */
     struct str field_value;
     bool (*match)(void *arg, const struct object *o); /* further selectors; NULL = all. Called on the watcher's loop */
     void *match_arg;
 };
 
 /* What this watcher sees of an event: its own type (an object that starts to match is ADDED, one that stops is DELETED:
- * then event->type is not WATCH_DELETED, and what goes out is event->prev with the event's revision, as upstream does). */
+ * then event->type is not WATCH_DELETED, and what goes out is event->prev with the event's revision, as upstream does).
+ */
 struct watch_delivery {
     enum watch_type type;
     struct watch_event *event; /* NULL for BOOKMARK and ERROR; borrowed for the call */
@@ -94,8 +98,8 @@ struct watch; /* one watcher */
 typedef void watch_fn(void *arg, const struct watch_delivery *deliveries, size_t n);
 
 /* Watch from after `revision` (history is replayed first; then live, gap-free, in order). Callbacks on `loop`.
- * ERR_EXPIRED when history does not reach back. A watcher that is not ready for more calls watch_pause; events wait in the
- * shared history (never in memory of its own) and watch_resume goes on from there, or ends with ERR_EXPIRED. */
+ * ERR_EXPIRED when history does not reach back. A watcher that is not ready for more calls watch_pause; events wait in
+ * the shared history (never in memory of its own) and watch_resume goes on from there, or ends with ERR_EXPIRED. */
 int watch_start(struct cache *c, const struct watch_filter *filter, int64_t revision, struct loop *loop, watch_fn *fn,
                 void *arg, struct watch **ret, struct err *err);
 void watch_pause(struct watch *w);

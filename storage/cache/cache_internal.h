@@ -13,9 +13,9 @@
 
 enum {
     CACHE_RESOURCES_MAX = 16384,
-    HISTORY_EVENTS = 8192,           /* per resource */
-    HISTORY_BYTES = 8 << 20,         /* of states nobody else holds, all resources together */
-    KEPT_ROOTS = 4,                  /* per resource: trees of the past that a paged list comes back to */
+    HISTORY_EVENTS = 8192,   /* per resource */
+    HISTORY_BYTES = 8 << 20, /* of states nobody else holds, all resources together */
+    KEPT_ROOTS = 4,          /* per resource: trees of the past that a paged list comes back to */
     KEPT_ROOT_MS = 60 * 1000,
 };
 
@@ -81,8 +81,8 @@ void cache_publish(void *arg, const struct kv_event *events, size_t n, int64_t r
 struct watch_event *watch_event_create(struct store *s, enum watch_type type, int64_t revision,
                                        const struct object *object, const struct object *prev);
 void store_split_key(const struct store *s, struct str key, struct str *ret_namespace, struct str *ret_name);
-void store_apply(struct store *s, struct watch_event *e);          /* to `working` */
-void store_finish_batch(struct store *s, int64_t revision);        /* working becomes root */
+void store_apply(struct store *s, struct watch_event *e);   /* to `working` */
+void store_finish_batch(struct store *s, int64_t revision); /* working becomes root */
 
 /* history.c; the caller holds the store's lock where it says so */
 void history_add(struct store *s, struct watch_event *e); /* lock held; takes the reference */

@@ -1,10 +1,10 @@
-/* The cache over the memory engine (and RocksDB for loading): single rules, then random writes with many watchers on two
- * loops, each of which must see exactly the changes of what its filter selects, in order. */
+/* The cache over the memory engine (and RocksDB for loading): single rules, then random writes with many watchers on
+ * two loops, each of which must see exactly the changes of what its filter selects, in order. */
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
 
 #include "base/clock.h"
 #include "base/vec.h"
@@ -55,9 +55,11 @@ static struct err err;
 static struct object *make(const struct resource *r, const char *ns, const char *name, const char *node, unsigned n)
 {
     struct arena *a = arena_create(0);
-    struct str text = arena_printf(
-        a, "{\"metadata\":{\"name\":\"%s\",\"namespace\":\"%s\",\"uid\":\"u\",\"labels\":{\"even\":\"%s\"}},"
-           "\"spec\":{\"nodeName\":\"%s\",\"n\":%u}}", name, ns, n % 2 ? "no" : "yes", node, n);
+    struct str text =
+        arena_printf(a,
+                     "{\"metadata\":{\"name\":\"%s\",\"namespace\":\"%s\",\"uid\":\"u\",\"labels\":{\"even\":\"%s\"}},"
+                     "\"spec\":{\"nodeName\":\"%s\",\"n\":%u}}",
+                     name, ns, n % 2 ? "no" : "yes", node, n);
     struct object *o;
     assert_int_equal(object_from_stored(a, r, text, 0, 0, &o, &err), 0);
     arena_destroy(a);
@@ -117,12 +119,11 @@ static int create(const char *ns, const char *name, const char *node, unsigned n
 static int update(const char *ns, const char *name, const char *node, unsigned n)
 {
     const struct object *old = cache_find(cache, &things, str_from(ns), str_from(name));
-    int rc = commit(
-        (struct cache_write){.kind = CACHE_UPDATE, .object = make(&things, ns, name, node, n), .old = old});
+    int rc = commit((struct cache_write){.kind = CACHE_UPDATE, .object = make(&things, ns, name, node, n), .old = old});
     object_put(old);
     return rc;
 }
-static int delete(const char *ns, const char *name)
+static int delete (const char *ns, const char *name)
 {
     const struct object *old = cache_find(cache, &things, str_from(ns), str_from(name));
     int rc = commit((struct cache_write){.kind = CACHE_DELETE, .old = old});
@@ -174,7 +175,8 @@ static int teardown(void **state)
 static bool check_stored(void *arg, const struct kv_pair *p)
 {
     (void)arg;
-    assert_true(str_starts(p->value, STR("{\"kind\":\"Thing\",\"apiVersion\":\"apps/v1\",\"metadata\":{\"name\":\"a\",")));
+    assert_true(
+        str_starts(p->value, STR("{\"kind\":\"Thing\",\"apiVersion\":\"apps/v1\",\"metadata\":{\"name\":\"a\",")));
     assert_true(str_ends(p->value, STR("}}\n")));
     assert_true(str_eqz(p->key, "/registry/things/ns/a"));
     return true;
@@ -190,7 +192,8 @@ static void writes_and_snapshots(void **state)
     const struct object *old = cache_find(cache, &things, STR("ns"), STR("a"));
     assert_int_equal(old->revision, 2);
     assert_int_equal(old->create_revision, 2);
-    assert_int_equal(kv_range(kv, STR("/registry/things/"), STR("/registry/things0"), 0, 0, check_stored, NULL, NULL, &err), 0);
+    assert_int_equal(
+        kv_range(kv, STR("/registry/things/"), STR("/registry/things0"), 0, 0, check_stored, NULL, NULL, &err), 0);
     assert_int_equal(update("ns", "a", "n2", 2), 0);
     struct cache_write late = {.kind = CACHE_UPDATE, .object = make(&things, "ns", "a", "n3", 3), .old = old};
     assert_int_equal(commit(late), ERR_CONFLICT);
@@ -199,7 +202,7 @@ static void writes_and_snapshots(void **state)
     assert_int_equal(commit(late), ERR_CONFLICT);
     object_put(old);
     assert_int_equal(commit((struct cache_write){.kind = CACHE_CREATE, .object = make(&others, "", "o", "", 1)}), 0);
-    assert_int_equal(delete("ns", "a"), 0);
+    assert_int_equal(delete ("ns", "a"), 0);
     assert_int_equal(reply.revision, 5);
     assert_null(cache_find(cache, &things, STR("ns"), STR("a")));
 
@@ -358,7 +361,7 @@ static void random_write(void)
     snprintf(name, sizeof name, "n%u", rnd(NAMES));
     snprintf(node, sizeof node, "node%u", rnd(5));
     const struct object *now = cache_find(cache, &things, str_from(ns), str_from(name));
-    int rc = !now ? create(ns, name, node, rnd(100)) : rnd(4) ? update(ns, name, node, rnd(100)) : delete(ns, name);
+    int rc = !now ? create(ns, name, node, rnd(100)) : rnd(4) ? update(ns, name, node, rnd(100)) : delete (ns, name);
     object_put(now);
     assert_int_equal(rc, 0);
 }
@@ -514,9 +517,9 @@ static void expiry_is_seen(void **state)
     (void)state;
     init_seer(&seers[0], 0);
     run_on(seers[0].loop, start_seer, &seers[0]);
-    assert_int_equal(commit((struct cache_write){
-                         .kind = CACHE_CREATE, .object = make(&things, "ns0", "n39", "x", 1), .ttl_s = 1}),
-                     seers[0].seen[0][39] ? ERR_ALREADY_EXISTS : 0);
+    assert_int_equal(
+        commit((struct cache_write){.kind = CACHE_CREATE, .object = make(&things, "ns0", "n39", "x", 1), .ttl_s = 1}),
+        seers[0].seen[0][39] ? ERR_ALREADY_EXISTS : 0);
     if (!seers[0].seen[0][39]) {
         const struct object *o;
         for (int i = 0; i < 400 && (o = cache_find(cache, &things, STR("ns0"), STR("n39"))); i++) {
@@ -558,8 +561,10 @@ static void load_next(void *arg)
         return;
     struct arena *a = arena_create(0);
     struct object *o;
-    struct str text = arena_printf(a, "{\"metadata\":{\"name\":\"pod-%06d\",\"namespace\":\"default\",\"uid\":\"u\"},"
-                                      "\"spec\":{\"pad\":\"%s\"}}", load.next++, load.pad);
+    struct str text = arena_printf(a,
+                                   "{\"metadata\":{\"name\":\"pod-%06d\",\"namespace\":\"default\",\"uid\":\"u\"},"
+                                   "\"spec\":{\"pad\":\"%s\"}}",
+                                   load.next++, load.pad);
     assert_int_equal(object_from_stored(a, &things, text, 0, 0, &o, &err), 0);
     arena_destroy(a);
     struct cache_write w = {.kind = CACHE_CREATE, .object = o};

@@ -25,7 +25,7 @@ struct store_index { /* of one resource on one loop */
 struct hub_loop {
     struct cache *cache;
     struct loop *loop;
-    bool active; /* hub_lock: gets batches */
+    bool active;      /* hub_lock: gets batches */
     int64_t revision; /* delivered up to here */
     size_t n_watches, n_bookmarks;
     struct watch *first; /* all of this loop */
@@ -46,7 +46,7 @@ struct watch {
     enum watch_state state;
     int64_t seen; /* not live: everything up to here was delivered; live: nothing up to here is */
     bool dead, bookmarks, bookmark_now, kicked, reading;
-    unsigned refs; /* the caller, messages under way, a place among the touched */
+    unsigned refs;                      /* the caller, messages under way, a place among the touched */
     struct watch **link, *next;         /* index list */
     struct watch **hub_link, *hub_next; /* all of the loop */
     VEC(struct watch_delivery) out;
@@ -54,7 +54,7 @@ struct watch {
 
 /* hub.c */
 struct hub_loop *hub_loop_for(struct cache *c, struct loop *loop); /* any thread */
-void hub_enter(struct watch *w); /* on its loop */
+void hub_enter(struct watch *w);                                   /* on its loop */
 void hub_leave(struct watch *w);
 void hub_bookmarks(struct hub_loop *h); /* one of its watchers wants them */
 

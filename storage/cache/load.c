@@ -36,8 +36,8 @@ static void *decode(void *arg)
             struct err err;
 
             k->objects[j] = NULL;
-            if (object_from_stored(a, k->store->resource, p->value, p->mod_revision, p->create_revision,
-                                   &k->objects[j], &err) < 0) {
+            if (object_from_stored(a, k->store->resource, p->value, p->mod_revision, p->create_revision, &k->objects[j],
+                                   &err) < 0) {
                 pthread_mutex_lock(&k->lock);
                 k->rc = err.code;
                 *k->err = err;

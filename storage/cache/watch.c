@@ -2,7 +2,8 @@
  *
  * A watcher that is not live holds nothing but the revision it has seen. It catches up in steps, each reading some
  * events from the resource's ring (or, further back, from the store on a thread of the pool), until it has seen what
- * its loop has delivered; from then on the loop's batches continue without a gap, since both happen on the loop's thread.
+ * its loop has delivered; from then on the loop's batches continue without a gap, since both happen on the loop's
+ * thread.
  */
 #include "storage/cache/hub.h"
 
@@ -43,8 +44,7 @@ static bool matches(const struct watch_filter *f, const struct object *o)
 bool watch_classify(const struct watch *w, const struct watch_event *e, enum watch_type *ret)
 {
     bool now = e->type != WATCH_DELETED && matches(&w->filter, e->object);
-    bool before = e->type == WATCH_DELETED ? matches(&w->filter, e->object)
-                                           : e->prev && matches(&w->filter, e->prev);
+    bool before = e->type == WATCH_DELETED ? matches(&w->filter, e->object) : e->prev && matches(&w->filter, e->prev);
 
     *ret = now && before ? WATCH_MODIFIED : now ? WATCH_ADDED : WATCH_DELETED;
     return now || before;

@@ -210,8 +210,8 @@ static void log_event(struct batch *b, enum kv_event_kind kind, struct pending *
 {
     struct log_entry entry = {.kind = kind, .prev_mod_revision = p->state.mod_revision, .key = p->key};
 
-    batch_write(b, KV_SPACE_LOG, record_log_key(b->arena, b->revision, b->index++),
-                record_log_value(b->arena, &entry), STR_NULL);
+    batch_write(b, KV_SPACE_LOG, record_log_key(b->arena, b->revision, b->index++), record_log_value(b->arena, &entry),
+                STR_NULL);
 }
 
 static void move_lease(struct batch *b, struct pending *p, int64_t to)

@@ -24,8 +24,8 @@ struct batch {
     VEC(struct kv_write) writes;
     VEC(struct kv_event) events;
     VEC(int64_t) granted, ended; /* leases */
-    int64_t revision; /* newest assigned */
-    uint32_t index;   /* of the next event within it */
+    int64_t revision;            /* newest assigned */
+    uint32_t index;              /* of the next event within it */
     struct buf scratch;
     int64_t now_ms;
 };

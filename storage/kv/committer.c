@@ -205,8 +205,8 @@ static int run_range(struct batch *b, const struct kv_op *op, struct kv_op_resul
         if (rc < 0)
             return rc;
         const struct key_state *s = &list[i]->state;
-        pairs[i] = (struct kv_pair){list[i]->key,    list[i]->value, s->create_revision,
-                                    s->mod_revision, s->version,     s->lease};
+        pairs[i] =
+            (struct kv_pair){list[i]->key, list[i]->value, s->create_revision, s->mod_revision, s->version, s->lease};
     }
     ret->pairs = pairs;
     ret->n_pairs = n;
@@ -268,8 +268,7 @@ static int run_txn(struct batch *b, const struct kv_txn *txn, struct outcome *o,
         if (rc < 0)
             return rc;
     }
-    o->result = (struct kv_txn_result){
-        .succeeded = succeeded, .revision = b->revision, .ops = results, .n_ops = n};
+    o->result = (struct kv_txn_result){.succeeded = succeeded, .revision = b->revision, .ops = results, .n_ops = n};
     return 0;
 }
 

@@ -90,10 +90,12 @@ static int compact_slice(struct local *kv, int64_t *at, int64_t bound, struct er
         if (entry.revision > bound)
             break;
         if (entry.prev_mod_revision)
-            vec_push(&writes, (struct kv_write){.space = KV_SPACE_VERSIONS, .remove = true,
+            vec_push(&writes, (struct kv_write){.space = KV_SPACE_VERSIONS,
+                                                .remove = true,
                                                 .key = record_version_key(a, entry.key, entry.prev_mod_revision)});
         if (entry.kind == KV_EVENT_DELETE)
-            vec_push(&writes, (struct kv_write){.space = KV_SPACE_VERSIONS, .remove = true,
+            vec_push(&writes, (struct kv_write){.space = KV_SPACE_VERSIONS,
+                                                .remove = true,
                                                 .key = record_version_key(a, entry.key, entry.revision)});
         vec_push(&writes, (struct kv_write){.space = KV_SPACE_LOG, .remove = true, .key = arena_str(a, key)});
         *at = entry.revision;
@@ -131,9 +133,8 @@ static void compact(struct local *kv, int64_t mark, int64_t *at)
     kv->compacting = true;
     pthread_mutex_unlock(&kv->keeper_lock);
     struct arena *a = arena_create(0);
-    struct kv_write note = {.space = KV_SPACE_META,
-                            .key = record_meta_key(a, 'm', STR("compacted")),
-                            .head = record_number(a, mark)};
+    struct kv_write note = {
+        .space = KV_SPACE_META, .key = record_meta_key(a, 'm', STR("compacted")), .head = record_number(a, mark)};
     n = kv->engine->ops->write(kv->engine, &note, 1, false, &err);
     arena_destroy(a);
     while (n >= 0) {

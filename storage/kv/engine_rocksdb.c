@@ -205,8 +205,8 @@ static int check_space(const char *dir, struct err *err)
         return err_set_errno(err, ERR_IO, errno, "look at data directory %s", dir);
     if ((uint64_t)fs.f_bavail * fs.f_frsize < OPEN_SPACE_BYTES)
         return err_set(err, ERR_NO_SPACE,
-                       "no space left for data directory %s: free at least %u MiB there or choose another --data-dir", dir,
-                       OPEN_SPACE_BYTES >> 20);
+                       "no space left for data directory %s: free at least %u MiB there or choose another --data-dir",
+                       dir, OPEN_SPACE_BYTES >> 20);
     return 0;
 }
 

@@ -1,4 +1,5 @@
-/* kv: the byte store under everything: etcd's data model over exchangeable engines (RocksDB, memory) or in an etcd cluster.
+/* kv: the byte store under everything: etcd's data model over exchangeable engines (RocksDB, memory) or in an etcd
+ * cluster.
  *
  * One revision orders everything; a transaction takes one revision for all its writes (or none when it wrote nothing).
  * Every key has create_revision, mod_revision, version (1 on creation) and a lease (0 = none).
@@ -47,12 +48,12 @@ enum kv_op_kind { KV_PUT, KV_DELETE, KV_RANGE };
 struct kv_op {
     enum kv_op_kind kind;
     struct str key;
-    struct str end;     /* KV_DELETE and KV_RANGE: keys in [key, end); STR_NULL = the one key */
-    struct str value;   /* KV_PUT; must stay valid until `done` */
-    int64_t lease;      /* KV_PUT: lease id, 0 = none */
-    int64_t ttl_s;      /* KV_PUT, lease 0: delete the key after so long, by a lease shared with keys of like age */
-    int64_t limit;      /* KV_RANGE: 0 = all */
-    void *cookie;       /* KV_PUT, KV_DELETE of one key: handed to the publish hook (never stored) */
+    struct str end;   /* KV_DELETE and KV_RANGE: keys in [key, end); STR_NULL = the one key */
+    struct str value; /* KV_PUT; must stay valid until `done` */
+    int64_t lease;    /* KV_PUT: lease id, 0 = none */
+    int64_t ttl_s;    /* KV_PUT, lease 0: delete the key after so long, by a lease shared with keys of like age */
+    int64_t limit;    /* KV_RANGE: 0 = all */
+    void *cookie;     /* KV_PUT, KV_DELETE of one key: handed to the publish hook (never stored) */
 };
 
 struct kv_txn {
@@ -64,7 +65,7 @@ struct kv_txn {
     size_t n_failure;
 };
 
-struct kv_op_result { /* of the branch that ran, by its op */
+struct kv_op_result {            /* of the branch that ran, by its op */
     const struct kv_pair *pairs; /* KV_RANGE */
     size_t n_pairs;
     int64_t count; /* KV_RANGE: all that match, limit aside; KV_DELETE: how many were deleted */
@@ -88,8 +89,8 @@ int kv_txn_wait(struct kv *kv, struct arena *a, const struct kv_txn *txn, struct
 /* How many compares, and how many operations, one transaction may hold. */
 size_t kv_txn_max(const struct kv *kv);
 
-/* Pairs in [key, end) in key order as of `revision` (0 = newest synced), at most `limit` (0 = all). `end` STR_NULL = one
- * key. fn returns false to stop early. Any thread; blocks on disk only. Answers the revision read at. */
+/* Pairs in [key, end) in key order as of `revision` (0 = newest synced), at most `limit` (0 = all). `end` STR_NULL =
+ * one key. fn returns false to stop early. Any thread; blocks on disk only. Answers the revision read at. */
 typedef bool kv_range_fn(void *arg, const struct kv_pair *pair);
 int kv_range(struct kv *kv, struct str key, struct str end, int64_t revision, size_t limit, kv_range_fn *fn, void *arg,
              int64_t *ret_revision, struct err *err);
@@ -97,10 +98,10 @@ int kv_range(struct kv *kv, struct str key, struct str end, int64_t revision, si
 enum kv_event_kind { KV_EVENT_PUT, KV_EVENT_DELETE };
 struct kv_event {
     enum kv_event_kind kind;
-    struct kv_pair pair;       /* of a delete: only key and mod_revision (the deletion's) */
+    struct kv_pair pair;        /* of a delete: only key and mod_revision (the deletion's) */
     const struct kv_pair *prev; /* NULL when the key did not exist; when the op brought a cookie, without its value
                                    (who brings one knows what it replaces, and the committer reads nothing) */
-    void *cookie;              /* from the op that made it, NULL otherwise */
+    void *cookie;               /* from the op that made it, NULL otherwise */
 };
 
 /* The one publish hook: called on the committer's thread after sync, before `done`, with all events of one batch in
@@ -108,8 +109,8 @@ struct kv_event {
 typedef void kv_publish_fn(void *arg, const struct kv_event *events, size_t n, int64_t revision);
 void kv_set_publish(struct kv *kv, kv_publish_fn *fn, void *arg);
 
-/* Further listeners, called after the hook, on the same thread and terms: as cheap as can be. The listener is the caller's,
- * linked in until it is removed; no call is under way when kv_remove_listener returns. */
+/* Further listeners, called after the hook, on the same thread and terms: as cheap as can be. The listener is the
+ * caller's, linked in until it is removed; no call is under way when kv_remove_listener returns. */
 struct kv_listener {
     kv_publish_fn *fn;
     void *arg;
@@ -172,15 +173,15 @@ int kv_open_rocksdb(const struct kv_rocksdb_options *opt, struct kv **ret, struc
 int kv_open_memory(struct kv **ret, struct err *err);
 
 /* An etcd cluster (3.4 or later), whose keys and values stand there as a stock API server would write them. Waits up to
- * ten seconds for it. kv_range, kv_history and the calls that wait may take a network's time; none may be made inside the
- * publish hook or a `done`. Several processes may have it open: what others write is published here too. A transaction
- * whose outcome is unknown (the connection broke) ends with ERR_UNAVAILABLE. */
+ * ten seconds for it. kv_range, kv_history and the calls that wait may take a network's time; none may be made inside
+ * the publish hook or a `done`. Several processes may have it open: what others write is published here too. A
+ * transaction whose outcome is unknown (the connection broke) ends with ERR_UNAVAILABLE. */
 struct kv_etcd_options {
-    const char *const *endpoints;              /* "http://host:port", "https://…"; NULL-terminated */
+    const char *const *endpoints;               /* "http://host:port", "https://…"; NULL-terminated */
     const char *ca_file, *cert_file, *key_file; /* PEM, for https; each may be NULL */
-    const char *user, *password;               /* NULL: none */
-    const char *prefix;                        /* stands in front of every key there; NULL = none */
-    int64_t history_ms;                        /* how long old versions are kept, default 5 minutes */
+    const char *user, *password;                /* NULL: none */
+    const char *prefix;                         /* stands in front of every key there; NULL = none */
+    int64_t history_ms;                         /* how long old versions are kept, default 5 minutes */
 };
 int kv_open_etcd(const struct kv_etcd_options *opt, struct kv **ret, struct err *err);
 /* The same from text: "URL,URL…[;ca=FILE][;cert=FILE][;key=FILE][;user=NAME][;password-file=FILE][;prefix=TEXT]". */

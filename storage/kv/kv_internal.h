@@ -1,5 +1,5 @@
-/* The inside of the local store, shared by its own files: committer.c owns the queue and all changes, lease.c the leases' clock,
- * compact.c the background thread, read.c everything that only reads. */
+/* The inside of the local store, shared by its own files: committer.c owns the queue and all changes, lease.c the
+ * leases' clock, compact.c the background thread, read.c everything that only reads. */
 #ifndef SKIFF_STORAGE_KV_KV_INTERNAL_H
 #define SKIFF_STORAGE_KV_KV_INTERNAL_H
 
@@ -114,9 +114,10 @@ void kv_set_trouble(struct local *kv, const struct err *err); /* NULL: over */
 int kv_trouble_err(struct local *kv, struct err *err);
 
 /* lease.c: under lease_lock unless they say otherwise */
-int local_lease_grant(struct kv *base, int64_t id, int64_t ttl_s, int64_t *ret_id, struct err *err); /* takes the lock */
-int local_lease_keep_alive(struct kv *base, int64_t id, struct err *err);                            /* takes the lock */
-int local_lease_revoke(struct kv *base, int64_t id, struct err *err);                                /* takes the lock */
+int local_lease_grant(struct kv *base, int64_t id, int64_t ttl_s, int64_t *ret_id,
+                      struct err *err);                                   /* takes the lock */
+int local_lease_keep_alive(struct kv *base, int64_t id, struct err *err); /* takes the lock */
+int local_lease_revoke(struct kv *base, int64_t id, struct err *err);     /* takes the lock */
 int local_leases(struct kv *base, struct arena *a, const struct kv_lease_state **ret, size_t *ret_n,
                  struct err *err); /* takes the lock */
 struct lease *kv_lease_find(struct local *kv, int64_t id);
@@ -124,7 +125,7 @@ struct lease *kv_lease_add(struct local *kv, int64_t id, int64_t ttl_ms, int64_t
 void kv_lease_drop(struct local *kv, int64_t id);
 int kv_leases_load(struct local *kv, struct err *err); /* takes the lock */
 void kv_leases_finish(struct local *kv);
-int64_t kv_lease_new_id(struct local *kv);             /* takes no lock: committer only */
+int64_t kv_lease_new_id(struct local *kv); /* takes no lock: committer only */
 /* Ends due leases; answers when to look again (monotonic ms). Takes the lock. */
 int64_t kv_leases_expire(struct local *kv, int64_t now_ms);
 struct str kv_lease_record(struct arena *a, int64_t ttl_ms, int64_t expiry_wall_ms, bool kept);

@@ -1,9 +1,9 @@
 /* The contract of kv, run against every engine: rows for single rules, then random operations against a model. */
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
 
 #include "base/clock.h"
 #include "base/vec.h"
@@ -81,7 +81,7 @@ static int64_t put(struct kv *kv, struct str key, struct str value)
     return result.revision;
 }
 
-static int64_t delete(struct kv *kv, struct str key, struct str end)
+static int64_t delete (struct kv *kv, struct str key, struct str end)
 {
     struct arena *a = arena_create(0);
     struct kv_txn_result result;
@@ -120,9 +120,10 @@ static const char *range(struct kv *kv, const char *key, const char *end, int64_
 static bool list_event(void *arg, const struct kv_event *e)
 {
     struct list *l = arg;
-    l->len += (size_t)snprintf(l->text + l->len, sizeof l->text - l->len, "%s " STR_FMT "=" STR_FMT "@%lld<" STR_FMT " ",
-                               e->kind == KV_EVENT_PUT ? "put" : "del", STR_ARG(e->pair.key), STR_ARG(e->pair.value),
-                               (long long)e->pair.mod_revision, STR_ARG(e->prev ? e->prev->value : STR("-")));
+    l->len +=
+        (size_t)snprintf(l->text + l->len, sizeof l->text - l->len, "%s " STR_FMT "=" STR_FMT "@%lld<" STR_FMT " ",
+                         e->kind == KV_EVENT_PUT ? "put" : "del", STR_ARG(e->pair.key), STR_ARG(e->pair.value),
+                         (long long)e->pair.mod_revision, STR_ARG(e->prev ? e->prev->value : STR("-")));
     return true;
 }
 
@@ -145,9 +146,9 @@ static void revisions_and_history(void **state)
     assert_int_equal(put(kv, STR("a"), STR("1")), 2);
     assert_int_equal(put(kv, STR("a-b"), STR("2")), 3);
     assert_int_equal(put(kv, STR("a"), STR("3")), 4);
-    assert_int_equal(delete(kv, STR("nothing"), STR_NULL), 0);
+    assert_int_equal(delete (kv, STR("nothing"), STR_NULL), 0);
     assert_int_equal(kv_revision(kv), 4);
-    assert_int_equal(delete(kv, STR("a"), STR("a-")), 1);
+    assert_int_equal(delete (kv, STR("a"), STR("a-")), 1);
     assert_int_equal(put(kv, STR("a"), STR("5")), 6);
     assert_string_equal(range(kv, "a", "b", 0), "a=5@6/6/1 a-b=2@3/3/1 ");
     assert_string_equal(range(kv, "a", "b", 5), "a-b=2@3/3/1 ");
@@ -484,11 +485,13 @@ static void random_step(struct kv *kv, struct arena *a)
     memcpy(big, &value, sizeof value);
     struct str bytes = {big, rnd(8) ? sizeof value : sizeof big};
     switch (rnd(8)) {
-    case 0: case 1: case 2: {
+    case 0:
+    case 1:
+    case 2: {
         const struct version *now = version_at(key, INT64_MAX);
         bool right = rnd(4) != 0;
-        struct kv_compare c = {.key = key_of((unsigned)key), .target = KV_TARGET_MOD,
-                               .number = (now ? now->revision : 0) + !right};
+        struct kv_compare c = {
+            .key = key_of((unsigned)key), .target = KV_TARGET_MOD, .number = (now ? now->revision : 0) + !right};
         int other = order[(at + 1) % n_order];
         struct kv_op ops[2] = {{.kind = KV_PUT, .key = key_of((unsigned)key), .value = bytes},
                                {.kind = KV_PUT, .key = key_of((unsigned)other), .value = bytes}};
@@ -506,7 +509,7 @@ static void random_step(struct kv *kv, struct arena *a)
     }
     case 3: {
         bool was = version_at(key, INT64_MAX) != NULL;
-        assert_int_equal(delete(kv, key_of((unsigned)key), STR_NULL), was);
+        assert_int_equal(delete (kv, key_of((unsigned)key), STR_NULL), was);
         if (was)
             model_change(key, 0, ++model.revision);
         break;
@@ -516,7 +519,7 @@ static void random_step(struct kv *kv, struct arena *a)
             break;
         int to = at + (int)rnd(5);
         to = to > n_order - 1 ? n_order - 1 : to;
-        int64_t gone = delete(kv, key_of((unsigned)key), key_of((unsigned)order[to])), want = 0;
+        int64_t gone = delete (kv, key_of((unsigned)key), key_of((unsigned)order[to])), want = 0;
         for (int k = at; k < to; k++)
             if (version_at(order[k], INT64_MAX)) {
                 model_change(order[k], 0, model.revision + 1);
@@ -763,8 +766,8 @@ static void directory(void **state)
     assert_true(kv_open_rocksdb(&opt, &second, &err) < 0);
 }
 
-/* A child writes pairs of keys in one transaction, reports each answer through a pipe, and is killed: every reported pair
- * is there, and no half of one. */
+/* A child writes pairs of keys in one transaction, reports each answer through a pipe, and is killed: every reported
+ * pair is there, and no half of one. */
 static void crash(void **state)
 {
     (void)state;
@@ -785,9 +788,8 @@ static void crash(void **state)
                 struct kv_txn_result result;
                 int len = snprintf(left, sizeof left, "left/%08u", n);
                 snprintf(right, sizeof right, "rite/%08u", n);
-                struct kv_op ops[] = {
-                    {.kind = KV_PUT, .key = {left, (size_t)len}, .value = {value, 10 + n % 1900}},
-                    {.kind = KV_PUT, .key = {right, (size_t)len}, .value = {value, 10 + n % 1900}}};
+                struct kv_op ops[] = {{.kind = KV_PUT, .key = {left, (size_t)len}, .value = {value, 10 + n % 1900}},
+                                      {.kind = KV_PUT, .key = {right, (size_t)len}, .value = {value, 10 + n % 1900}}};
                 if (run(kv, a, (struct kv_txn){NULL, 0, ops, 2, NULL, 0}, &result) < 0)
                     _exit(1);
                 if (write(pipes[1], &n, sizeof n) != sizeof n)
@@ -854,17 +856,26 @@ int main(void)
     if (!mkdtemp(dir))
         return 1;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(revisions_and_history), cmocka_unit_test(compares),       cmocka_unit_test(leases),
-        cmocka_unit_test(transforms),            cmocka_unit_test(crash),          cmocka_unit_test(against_the_model),
-        cmocka_unit_test(many_in_flight),        cmocka_unit_test(directory),     cmocka_unit_test(trouble_passes),
+        cmocka_unit_test(revisions_and_history),
+        cmocka_unit_test(compares),
+        cmocka_unit_test(leases),
+        cmocka_unit_test(transforms),
+        cmocka_unit_test(crash),
+        cmocka_unit_test(against_the_model),
+        cmocka_unit_test(many_in_flight),
+        cmocka_unit_test(directory),
+        cmocka_unit_test(trouble_passes),
         cmocka_unit_test(old_history_goes_by_itself),
     };
     int failed = cmocka_run_group_tests_name("memory", tests, on_memory, NULL);
     failed += cmocka_run_group_tests_name("rocksdb", tests, on_disk, NULL);
     const struct CMUnitTest shared[] = {
-        cmocka_unit_test(revisions_and_history), cmocka_unit_test(compares),
-        cmocka_unit_test(leases),                cmocka_unit_test(transforms),
-        cmocka_unit_test(against_the_model),     cmocka_unit_test(many_in_flight),
+        cmocka_unit_test(revisions_and_history),
+        cmocka_unit_test(compares),
+        cmocka_unit_test(leases),
+        cmocka_unit_test(transforms),
+        cmocka_unit_test(against_the_model),
+        cmocka_unit_test(many_in_flight),
     };
     if (etcd_installed())
         failed += cmocka_run_group_tests_name("etcd", shared, in_etcd, etcd_over);

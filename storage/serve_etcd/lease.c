@@ -93,8 +93,8 @@ static void revoke_work(void *arg)
     struct holds h = {.lease = j->id};
     int64_t revision;
 
-    if (s->opt.guard_registry && kv_range(s->kv, STR("/registry/"), STR("/registry0"), 0, 0, holds_key, &h, &revision,
-                                          &j->err) < 0)
+    if (s->opt.guard_registry &&
+        kv_range(s->kv, STR("/registry/"), STR("/registry0"), 0, 0, holds_key, &h, &revision, &j->err) < 0)
         j->rc = j->err.code;
     else if (h.found)
         j->rc = err_set(&j->err, ERR_FORBIDDEN, "the lease holds keys under /registry, which only Skiff's API writes");
@@ -210,8 +210,8 @@ void serve_lease_time_to_live(struct grpc_incoming *c, const ProtobufCMessage *r
     struct err err = ERR_INIT;
     int64_t revision;
 
-    if (lease && q->keys && kv_range(s->kv, STR("\0"), serve_end(serve_bytes(STR("\0"))), 0, 0, take_key, &keys,
-                                     &revision, &err) < 0) {
+    if (lease && q->keys &&
+        kv_range(s->kv, STR("\0"), serve_end(serve_bytes(STR("\0"))), 0, 0, take_key, &keys, &revision, &err) < 0) {
         serve_fail(c, &err);
         return;
     }

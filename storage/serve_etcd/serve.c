@@ -200,9 +200,10 @@ static void serve_member_list(struct grpc_incoming *c, const ProtobufCMessage *r
             break;
         }
     char *url = (char *)(uintptr_t)arena_printf(c->arena, "%s://" STR_FMT ":%d", s->opt.tls ? "https" : "http",
-                                                STR_ARG(host), serve_etcd_port(s)).p;
+                                                STR_ARG(host), serve_etcd_port(s))
+                    .p;
     member.id = SERVE_MEMBER_ID;
-    member.name = (char *)(uintptr_t)"skiff";
+    member.name = (char *)(uintptr_t) "skiff";
     member.clienturls = member.peerurls = &url;
     member.n_clienturls = member.n_peerurls = 1;
     out.header = serve_header(s, c->arena, kv_revision(s->kv));
@@ -225,11 +226,15 @@ static void refuse_auth(struct grpc_incoming *c, const ProtobufCMessage *request
 
 /* ---- methods ---- */
 
-#define METHOD(service, name, message, fn)                                                                             \
-    {.path = "/etcdserverpb." service "/" name, .request = &etcdserverpb__##message##__descriptor, .handle = fn}
-#define STREAM(service, name, message, fn)                                                                             \
-    {.path = "/etcdserverpb." service "/" name, .request = &etcdserverpb__##message##__descriptor, .handle = fn,      \
-     .stream = true}
+#define METHOD(service, name, message, fn)                                                                         \
+    {                                                                                                              \
+        .path = "/etcdserverpb." service "/" name, .request = &etcdserverpb__##message##__descriptor, .handle = fn \
+    }
+#define STREAM(service, name, message, fn)                                                                          \
+    {                                                                                                               \
+        .path = "/etcdserverpb." service "/" name, .request = &etcdserverpb__##message##__descriptor, .handle = fn, \
+        .stream = true                                                                                              \
+    }
 
 static const struct grpc_method methods[] = {
     METHOD("KV", "Range", range_request, serve_range),
@@ -303,15 +308,20 @@ int serve_etcd_start(const struct serve_etcd_options *opt, struct serve_etcd **r
     s->kv = opt->kv;
     s->opt.listen = mem_strdup(opt->listen);
     s->opt.store_dir = opt->store_dir ? mem_strdup(opt->store_dir) : NULL;
-    s->grpc = (struct grpc_server_options){.methods = methods, .max_message = SERVE_MAX_REQUEST, .arg = s,
-                                           .permit = permit, .other = serve_http};
+    s->grpc = (struct grpc_server_options){
+        .methods = methods, .max_message = SERVE_MAX_REQUEST, .arg = s, .permit = permit, .other = serve_http};
     TAILQ_INIT(&s->streams);
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->ended, NULL);
     s->loop = loop_create("etcd");
-    struct http_server_options http = {.listen = opt->listen, .tls = opt->tls, .loops = &s->loop, .n_loops = 1,
-                                       .max_body = SERVE_MAX_REQUEST, .streaming = true,
-                                       .handler = grpc_server_handle, .arg = &s->grpc};
+    struct http_server_options http = {.listen = opt->listen,
+                                       .tls = opt->tls,
+                                       .loops = &s->loop,
+                                       .n_loops = 1,
+                                       .max_body = SERVE_MAX_REQUEST,
+                                       .streaming = true,
+                                       .handler = grpc_server_handle,
+                                       .arg = &s->grpc};
     loop_start(s->loop);
     serve_watch_start(s);
     if (http_server_create(&http, &s->http, err) < 0) {

@@ -18,17 +18,18 @@ struct tls_context;
 struct serve_etcd;
 
 struct serve_etcd_options {
-    struct kv *kv;              /* one that lists its leases: not an etcd cluster */
-    const char *listen;         /* "127.0.0.1:2379", as http.h's */
-    struct tls_context *tls;    /* NULL: clear text; taken over, also on failure */
-    const char *organization;   /* with tls: the client's certificate must name it; NULL: any that verifies */
-    const char *store_dir;      /* whose size is told as the database's; NULL: none; copied */
+    struct kv *kv;            /* one that lists its leases: not an etcd cluster */
+    const char *listen;       /* "127.0.0.1:2379", as http.h's */
+    struct tls_context *tls;  /* NULL: clear text; taken over, also on failure */
+    const char *organization; /* with tls: the client's certificate must name it; NULL: any that verifies */
+    const char *store_dir;    /* whose size is told as the database's; NULL: none; copied */
     bool guard_registry;
 };
 int serve_etcd_start(const struct serve_etcd_options *opt, struct serve_etcd **ret, struct err *err);
 int serve_etcd_port(const struct serve_etcd *s);
 void serve_etcd_stop(struct serve_etcd *s); /* the caller's thread waits; before the store closes; NULL is fine */
-/* Whether clear text may be served there: addresses of this machine alone ("127.0.0.1:2379", "[::1]:0", "localhost:1"). */
+/* Whether clear text may be served there: addresses of this machine alone ("127.0.0.1:2379", "[::1]:0", "localhost:1").
+ */
 bool serve_etcd_is_loopback(const char *listen);
 
 #endif

@@ -1,10 +1,10 @@
 /* etcd's API over a store in memory, through our own gRPC client: what etcdctl does not do by itself. The workflow with
  * a stock etcdctl is conformance/workflows/42-serve-etcd.bats. */
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
 
 #include "storage/serve_etcd/serve_internal.h"
 
@@ -131,8 +131,9 @@ static void test_timeout_values(void **state)
     static const struct {
         const char *text;
         int64_t ms;
-    } rows[] = {{"5S", 5000}, {"100m", 100}, {"1u", 1}, {"99999999H", 359999996400000}, {"0n", 0},
-                {"S", -1},    {"", -1},      {"5", -1}, {"5s", -1},                     {"123456789S", -1}, {"-1S", -1}};
+    } rows[] = {{"5S", 5000}, {"100m", 100},      {"1u", 1},  {"99999999H", 359999996400000},
+                {"0n", 0},    {"S", -1},          {"", -1},   {"5", -1},
+                {"5s", -1},   {"123456789S", -1}, {"-1S", -1}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         assert_int_equal(grpc_timeout_ms(str_from(rows[i].text)), rows[i].ms);
 }

@@ -1,6 +1,6 @@
 /* Transactions: etcd's become the store's; a put or deletion that is to tell what was there gets a range in front. */
-#include "storage/serve_etcd/serve_internal.h"
 #include "storage/kv/kv_ops.h"
+#include "storage/serve_etcd/serve_internal.h"
 
 struct running {
     struct grpc_incoming *call;
@@ -69,8 +69,8 @@ static const char *plan_compare(const Etcdserverpb__Compare *q, struct kv_compar
         return "etcdserver: compares of a range are not served here";
     if ((unsigned)q->target > 4 || (unsigned)q->result > 3)
         return "etcdserver: unknown compare";
-    *ret = (struct kv_compare){.key = serve_str(q->key), .target = targets[q->target],
-                               .relation = relations[q->result]};
+    *ret =
+        (struct kv_compare){.key = serve_str(q->key), .target = targets[q->target], .relation = relations[q->result]};
     switch (q->target_union_case) {
     case ETCDSERVERPB__COMPARE__TARGET_UNION_VALUE:
         ret->value = serve_str(q->value);
@@ -111,7 +111,9 @@ static const char *plan_put(const Etcdserverpb__PutRequest *q, struct branch *b)
         return "etcdserver: ignore_value and ignore_lease are not served inside a transaction";
     if (q->prev_kv)
         b->ops[b->n++] = (struct kv_op){.kind = KV_RANGE, .key = serve_str(q->key)};
-    b->ops[b->n++] = (struct kv_op){.kind = KV_PUT, .key = serve_str(q->key), .lease = q->lease,
+    b->ops[b->n++] = (struct kv_op){.kind = KV_PUT,
+                                    .key = serve_str(q->key),
+                                    .lease = q->lease,
                                     .value = q->value.data ? serve_str(q->value) : STR("")};
     return NULL;
 }
@@ -128,8 +130,7 @@ static const char *plan_delete(const Etcdserverpb__DeleteRangeRequest *q, struct
     return NULL;
 }
 
-static const char *plan_branch(struct grpc_incoming *c, Etcdserverpb__RequestOp **requests, size_t n,
-                               struct branch *b)
+static const char *plan_branch(struct grpc_incoming *c, Etcdserverpb__RequestOp **requests, size_t n, struct branch *b)
 {
     const char *why = NULL, *denied = NULL;
 

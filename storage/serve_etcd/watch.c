@@ -18,10 +18,10 @@ struct watch {
     TAILQ_ENTRY(watch) link;
     struct watch_stream *stream;
     int64_t id;
-    struct str key, end; /* in the heap */
-    int64_t next;        /* the first revision not looked at */
+    struct str key, end;                                               /* in the heap */
+    int64_t next;                                                      /* the first revision not looked at */
     bool prev_kv, progress_notify, fragment, no_put, no_delete, quiet; /* quiet: nothing sent since the last progress */
-    event_vec events;    /* of the pass under way */
+    event_vec events;                                                  /* of the pass under way */
 };
 
 struct watch_stream {
@@ -199,8 +199,8 @@ static bool behind(struct serve_etcd *s, struct watch_stream *t)
     struct watch *w;
 
     TAILQ_FOREACH(w, &t->watches, link)
-        if (w->next <= newest)
-            return true;
+    if (w->next <= newest)
+        return true;
     return false;
 }
 
@@ -214,8 +214,8 @@ static void answer_progress(struct serve_etcd *s, struct watch_stream *t)
     if (!t->progress_due || behind(s, t))
         return;
     TAILQ_FOREACH(w, &t->watches, link)
-        if (w->next - 1 < revision)
-            revision = w->next - 1;
+    if (w->next - 1 < revision)
+        revision = w->next - 1;
     t->progress_due = false;
     send_response(&any, &out, revision);
 }
@@ -228,14 +228,15 @@ static void feed_all(struct serve_etcd *s)
     struct watch *w;
 
     TAILQ_FOREACH(t, &s->streams, link)
-        if (!congested(t))
-            TAILQ_FOREACH(w, &t->watches, link) {
-                if (w->next > newest)
-                    continue;
-                vec_push(&behind_ones, w);
-                if (w->next > at)
-                    at = w->next;
-            }
+    if (!congested(t))
+        TAILQ_FOREACH(w, &t->watches, link)
+        {
+            if (w->next > newest)
+                continue;
+            vec_push(&behind_ones, w);
+            if (w->next > at)
+                at = w->next;
+        }
     for (size_t i = 0; i < behind_ones.len; i++) {
         w = behind_ones.items[i];
         if (w->next == at)
@@ -248,7 +249,7 @@ static void feed_all(struct serve_etcd *s)
     vec_free(&behind_ones);
     vec_free(&together);
     TAILQ_FOREACH(t, &s->streams, link)
-        answer_progress(s, t);
+    answer_progress(s, t);
 }
 
 static void on_wake(void *arg)
@@ -274,13 +275,14 @@ static void on_progress_time(void *arg)
 
     feed_all(s);
     TAILQ_FOREACH(t, &s->streams, link)
-        TAILQ_FOREACH(w, &t->watches, link) {
-            Etcdserverpb__WatchResponse out = ETCDSERVERPB__WATCH_RESPONSE__INIT;
+    TAILQ_FOREACH(w, &t->watches, link)
+    {
+        Etcdserverpb__WatchResponse out = ETCDSERVERPB__WATCH_RESPONSE__INIT;
 
-            if (w->progress_notify && w->quiet)
-                send_response(w, &out, w->next - 1);
-            w->quiet = true;
-        }
+        if (w->progress_notify && w->quiet)
+            send_response(w, &out, w->next - 1);
+        w->quiet = true;
+    }
     timer_start(&s->progress, s->loop, PROGRESS_EVERY_MS, on_progress_time, s);
 }
 
@@ -291,8 +293,8 @@ static struct watch *find(struct watch_stream *t, int64_t id)
     struct watch *w;
 
     TAILQ_FOREACH(w, &t->watches, link)
-        if (w->id == id)
-            return w;
+    if (w->id == id)
+        return w;
     return NULL;
 }
 
@@ -312,13 +314,17 @@ static void create(struct watch_stream *t, const Etcdserverpb__WatchCreateReques
         struct watch none = {.stream = t, .id = -1};
 
         out.canceled = true;
-        out.cancel_reason = (char *)(uintptr_t)"mvcc: duplicate watch ID provided on the WatchStream";
+        out.cancel_reason = (char *)(uintptr_t) "mvcc: duplicate watch ID provided on the WatchStream";
         send_response(&none, &out, newest);
         return;
     }
     struct watch *w = MEM_NEW(struct watch);
-    *w = (struct watch){.stream = t, .id = q->watch_id, .key = heap_str(q->key.len ? serve_str(q->key) : STR("\0")),
-                        .end = heap_str(serve_end(q->range_end)), .prev_kv = q->prev_kv, .fragment = q->fragment,
+    *w = (struct watch){.stream = t,
+                        .id = q->watch_id,
+                        .key = heap_str(q->key.len ? serve_str(q->key) : STR("\0")),
+                        .end = heap_str(serve_end(q->range_end)),
+                        .prev_kv = q->prev_kv,
+                        .fragment = q->fragment,
                         .progress_notify = q->progress_notify,
                         .next = q->start_revision > 0 ? q->start_revision : newest + 1};
     while (q->watch_id <= 0 && (w->id = t->next_id++, find(t, w->id)))

@@ -10,8 +10,9 @@
 #include <cmocka.h>
 #include <openssl/evp.h>
 
-#define CONFIG_MAP                                                                                                     \
-    "k8s\0\n\017\n\002v1\022\tConfigMap\022)\n\020\n\005proto\032\004shop*\001u\022\025\n\006medium\022\013in protobuf"
+#define CONFIG_MAP                                                                                              \
+    "k8s\0\n\017\n\002v1\022\tConfigMap\022)\n\020\n\005proto\032\004shop*\001u\022\025\n\006medium\022\013in " \
+    "protobuf"
 
 static struct etcd_server server;
 static struct arena *arena;
@@ -20,7 +21,8 @@ static struct buf file;
 
 static void etcdctl(const char *what, struct str input)
 {
-    struct str command = arena_printf(arena, "ETCDCTL_API=3 etcdctl --endpoints %s %s >/dev/null 2>&1", server.url, what);
+    struct str command =
+        arena_printf(arena, "ETCDCTL_API=3 etcdctl --endpoints %s %s >/dev/null 2>&1", server.url, what);
     FILE *p = popen(command.p, "w");
     assert_non_null(p);
     fwrite(input.p, 1, input.len, p);
@@ -42,19 +44,22 @@ static int set_up(void **state)
     arena = arena_create(0);
     etcd_server_start(&server);
     for (int i = 0; i < 100; i++) {
-        if (system(arena_printf(arena, "ETCDCTL_API=3 etcdctl --endpoints %s get / >/dev/null 2>&1", server.url).p) == 0)
+        if (system(arena_printf(arena, "ETCDCTL_API=3 etcdctl --endpoints %s get / >/dev/null 2>&1", server.url).p) ==
+            0)
             break;
         usleep(100000);
     }
     for (int i = 0; i < 150; i++)
-        etcdctl(arena_printf(arena, "put /registry/configmaps/a/c%03d", i).p,
-                arena_printf(arena,
-                             "{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"c%03d\",\"namespace\":"
-                             "\"a\",\"uid\":\"u\"},\"data\":{\"pad\":\"%0500d\"}}",
-                             i, i));
+        etcdctl(
+            arena_printf(arena, "put /registry/configmaps/a/c%03d", i).p,
+            arena_printf(arena,
+                         "{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"c%03d\",\"namespace\":"
+                         "\"a\",\"uid\":\"u\"},\"data\":{\"pad\":\"%0500d\"}}",
+                         i, i));
     etcdctl("put /registry/configmaps/shop/proto", STR(CONFIG_MAP));
     etcdctl("put /registry/configmaps/a/c000",
-            STR("{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"c000\",\"namespace\":\"a\"},\"data\":{\"a\":\"newer\"}}"));
+            STR("{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"c000\",\"namespace\":\"a\"},"
+                "\"data\":{\"a\":\"newer\"}}"));
     etcdctl("del /registry/configmaps/a/c001", STR(""));
     etcdctl("put /registry/secrets/a/s", STR("k8s:enc:aesgcm:v1:gone:bytes"));
     etcdctl("put /registry/ranges/serviceips", STR("bits"));
@@ -119,7 +124,8 @@ static void newest_of_each_key(void **state)
     assert_int_equal(etcd_file_revision(f), 1 + 150 + 5);
     assert_int_equal(etcd_file_sealed(f), 1);
     assert_int_equal(etcd_file_check_keys(f, none, "FILE", &err), ERR_BAD_REQUEST);
-    assert_non_null(strstr(err.message, "1 values are encrypted with keys that are not in FILE (secrets with aesgcm:gone)"));
+    assert_non_null(
+        strstr(err.message, "1 values are encrypted with keys that are not in FILE (secrets with aesgcm:gone)"));
     assert_true(etcd_file_entries(f, none, false, see, leave_out, &s, &err) < 0);
     assert_non_null(strstr(err.message, "/registry/secrets/a/s"));
     buf_free(&s.skipped);

@@ -11,8 +11,10 @@ static struct str address_object(struct arena *a, const struct value *service, s
     value_setz(a, v, "apiVersion", value_stringz(a, "networking.k8s.io/v1"));
     value_set_path(a, v, "metadata.name", value_string(a, ip));
     value_set_path(a, v, "metadata.uid", value_string(a, value_path_str(service, "metadata.uid")));
-    value_set_path(a, v, "metadata.creationTimestamp", value_string(a, value_path_str(service, "metadata.creationTimestamp")));
-    value_setz(a, labels, "ipaddress.kubernetes.io/ip-family", value_stringz(a, str_contains(ip, STR(":")) ? "IPv6" : "IPv4"));
+    value_set_path(a, v, "metadata.creationTimestamp",
+                   value_string(a, value_path_str(service, "metadata.creationTimestamp")));
+    value_setz(a, labels, "ipaddress.kubernetes.io/ip-family",
+               value_stringz(a, str_contains(ip, STR(":")) ? "IPv6" : "IPv4"));
     value_setz(a, labels, "ipaddress.kubernetes.io/managed-by", value_stringz(a, "ipallocator.k8s.io"));
     value_set_path(a, v, "metadata.labels", labels);
     value_setz(a, parent, "resource", value_stringz(a, "services"));
@@ -25,14 +27,16 @@ static struct str address_object(struct arena *a, const struct value *service, s
     return text;
 }
 
-static int claim_ip(struct arena *a, const struct value *service, struct str ip, claim_fn *fn, void *arg, struct err *err)
+static int claim_ip(struct arena *a, const struct value *service, struct str ip, claim_fn *fn, void *arg,
+                    struct err *err)
 {
     if (!ip.len || str_eqz(ip, "None"))
         return 0;
     return fn(arg, arena_printf(a, "/registry/ipaddresses/" STR_FMT, STR_ARG(ip)), address_object(a, service, ip), err);
 }
 
-static int claim_port(struct arena *a, const struct value *service, int64_t port, claim_fn *fn, void *arg, struct err *err)
+static int claim_port(struct arena *a, const struct value *service, int64_t port, claim_fn *fn, void *arg,
+                      struct err *err)
 {
     if (port <= 0 || port > 65535)
         return 0;

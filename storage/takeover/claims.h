@@ -1,5 +1,5 @@
-/* claims: what Services hold of what there is once: IPAddress objects and node ports (api/registry/services.h). Clusters
- * before 1.33 kept both in bitmaps, later ones only the ports. */
+/* claims: what Services hold of what there is once: IPAddress objects and node ports (api/registry/services.h).
+ * Clusters before 1.33 kept both in bitmaps, later ones only the ports. */
 #ifndef SKIFF_STORAGE_TAKEOVER_CLAIMS_H
 #define SKIFF_STORAGE_TAKEOVER_CLAIMS_H
 

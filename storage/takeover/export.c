@@ -9,7 +9,8 @@ enum { TXN_OPS = 64, TXN_BYTES = 1 << 20 /* etcd takes 1.5 MiB by default */, TT
 
 #define REGISTRY STR("/registry/")
 
-struct export {
+struct export
+{
     struct kv *to;
     const struct crypt *crypt; /* that seals there; NULL = nothing is */
     struct arena *arena;

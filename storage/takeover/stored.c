@@ -72,7 +72,8 @@ static int read_object(struct arena *a, const struct resource *r, const struct p
     struct str version, group = group_of(e->api_version, &version), to = convert_storage_api_version(a, r);
     const struct resource *given = resource_find_kind(group, e->kind);
     if (!is_of(r, group, e->kind))
-        return err_set(err, ERR_CORRUPT, "it holds a " STR_FMT " of " STR_FMT, STR_ARG(e->kind), STR_ARG(e->api_version));
+        return err_set(err, ERR_CORRUPT, "it holds a " STR_FMT " of " STR_FMT, STR_ARG(e->kind),
+                       STR_ARG(e->api_version));
     const struct resource_version *v = resource_version_find(given, version);
     struct value *object;
     if (!v || !v->message) {
@@ -128,5 +129,6 @@ int stored_read(struct arena *a, struct str key, struct str value, struct str *r
     } else if (r) {
         return err_set(err, ERR_CORRUPT, "it holds neither JSON nor protobuf");
     }
-    return r ? read_object(a, r, &e, value, ret_json, ret_name, err) : read_other(a, key, value, &e, ret_json, ret_name);
+    return r ? read_object(a, r, &e, value, ret_json, ret_name, err)
+             : read_other(a, key, value, &e, ret_json, ret_name);
 }

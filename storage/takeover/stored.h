@@ -1,5 +1,5 @@
-/* stored: an object as a stock API server left it in etcd, JSON or protobuf, in whatever version, as the JSON that Skiff
- * stores: the storage version with its defaults, kind and apiVersion in front, no resourceVersion. */
+/* stored: an object as a stock API server left it in etcd, JSON or protobuf, in whatever version, as the JSON that
+ * Skiff stores: the storage version with its defaults, kind and apiVersion in front, no resourceVersion. */
 #ifndef SKIFF_STORAGE_TAKEOVER_STORED_H
 #define SKIFF_STORAGE_TAKEOVER_STORED_H
 
@@ -7,7 +7,8 @@
 #include "base/err.h"
 #include "openapi/value.h"
 
-/* Allocations of node ports: PREFIX and five digits, holding "namespace/name" of the Service (api/registry/services.h). */
+/* Allocations of node ports: PREFIX and five digits, holding "namespace/name" of the Service (api/registry/services.h).
+ */
 #define STORED_PORT_PREFIX STR("/registry/ranges/nodeports/")
 
 enum stored_answer {

@@ -7,8 +7,9 @@
 
 #include <cmocka.h>
 
-#define CONFIG_MAP                                                                                                     \
-    "k8s\0\n\017\n\002v1\022\tConfigMap\022)\n\020\n\005proto\032\004shop*\001u\022\025\n\006medium\022\013in protobuf"
+#define CONFIG_MAP                                                                                              \
+    "k8s\0\n\017\n\002v1\022\tConfigMap\022)\n\020\n\005proto\032\004shop*\001u\022\025\n\006medium\022\013in " \
+    "protobuf"
 
 static void values(void **state)
 {
@@ -18,22 +19,25 @@ static void values(void **state)
         const char *json, *what; /* of an error: its message */
     } rows[] = {
         {STR("/registry/configmaps/shop/proto"), STR(CONFIG_MAP), STORED_OBJECT,
-         "{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"proto\",\"namespace\":\"shop\",\"uid\":\"u\"},"
+         "{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"proto\",\"namespace\":\"shop\","
+         "\"uid\":\"u\"},"
          "\"data\":{\"medium\":\"in protobuf\"}}",
          ""},
         {STR("/registry/configmaps/a/b"),
-         STR("{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"b\",\"resourceVersion\":\"7\"}}"), STORED_OBJECT,
-         "{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"b\"}}", ""},
+         STR("{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"b\",\"resourceVersion\":\"7\"}}"),
+         STORED_OBJECT, "{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"b\"}}", ""},
         /* another version of the resource */
         {STR("/registry/horizontalpodautoscalers/a/b"),
          STR("{\"apiVersion\":\"autoscaling/v1\",\"kind\":\"HorizontalPodAutoscaler\",\"metadata\":{\"name\":\"b\"},"
              "\"spec\":{\"scaleTargetRef\":{\"kind\":\"Deployment\",\"name\":\"d\"},\"maxReplicas\":3}}"),
          STORED_OBJECT, NULL, ""},
         {STR("/registry/flowschemas/a"),
-         STR("{\"apiVersion\":\"flowcontrol.apiserver.k8s.io/v1alpha1\",\"kind\":\"FlowSchema\",\"metadata\":{\"name\":\"a\"}}"),
+         STR("{\"apiVersion\":\"flowcontrol.apiserver.k8s.io/"
+             "v1alpha1\",\"kind\":\"FlowSchema\",\"metadata\":{\"name\":\"a\"}}"),
          STORED_UNSERVED, NULL, "flowschemas of flowcontrol.apiserver.k8s.io/v1alpha1"},
-        {STR("/registry/zoo.example/pandas/a/b"), STR("{\"apiVersion\":\"zoo.example/v1\",\"kind\":\"Panda\",\"x\": 1}"),
-         STORED_AS_IT_IS, "{\"apiVersion\":\"zoo.example/v1\",\"kind\":\"Panda\",\"x\": 1}", ""},
+        {STR("/registry/zoo.example/pandas/a/b"),
+         STR("{\"apiVersion\":\"zoo.example/v1\",\"kind\":\"Panda\",\"x\": 1}"), STORED_AS_IT_IS,
+         "{\"apiVersion\":\"zoo.example/v1\",\"kind\":\"Panda\",\"x\": 1}", ""},
         {STR("/registry/ranges/nodeports/30123"), STR("a/b"), STORED_AS_IT_IS, "a/b", ""},
         {STR("/registry/ranges/serviceips"), STR("k8s\0\n\0\022\0"), STORED_UNSERVED, NULL, "/registry/ranges"},
         {STR("/registry/masterleases/10.0.0.1"), STR("x"), STORED_UNSERVED, NULL, "/registry/masterleases"},
