@@ -1,9 +1,10 @@
 #include "api/route.h"
 
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+
+#include <cmocka.h>
 
 struct row {
     const char *method, *path, *query;

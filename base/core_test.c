@@ -1,9 +1,10 @@
 /* The containers: arena, str, buf, vec, map, ref, err, metric. */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
 
 #include "base/arena.h"
 #include "base/err.h"

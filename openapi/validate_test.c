@@ -77,7 +77,7 @@ static const struct {
      "\"status.hostIP\", \"status.hostIPs\", \"status.podIP\", \"status.podIPs\""},
     {"", "pods",
      "{" META ",\"spec\":{" CONTAINERS ",\"volumes\":[{\"name\":\"v\",\"emptyDir\":{},\"hostPath\":{\"path\":\"/"
-                                       "\"}},{\"name\":\"v\",\"configMap\":{\"name\":\"c\","
+     "\"}},{\"name\":\"v\",\"configMap\":{\"name\":\"c\","
      "\"items\":[{\"key\":\"k\",\"path\":\"/abs\"}]}}]}}",
      "[spec.volumes[0].emptyDir: Forbidden: may not specify more than 1 volume type, "
      "spec.volumes[1].configMap.items[0].path: Invalid value: \"/abs\": must be a relative path, "
@@ -122,7 +122,7 @@ static const struct {
      "spec.template.spec.restartPolicy: Required value: valid values: \"OnFailure\", \"Never\""},
     {"batch", "cronjobs",
      "{" META ",\"spec\":{\"schedule\":\"* * "
-              "*\",\"jobTemplate\":{\"spec\":{\"template\":{\"spec\":{\"restartPolicy\":\"Never\"," CONTAINERS "}}}}}}",
+     "*\",\"jobTemplate\":{\"spec\":{\"template\":{\"spec\":{\"restartPolicy\":\"Never\"," CONTAINERS "}}}}}}",
      "spec.schedule: Invalid value: \"* * *\": expected exactly 5 fields, found 3: [* * *]"},
     {"rbac.authorization.k8s.io", "roles", "{" META ",\"rules\":[{\"resources\":[\"pods\"],\"apiGroups\":[\"\"]}]}",
      "rules[0].verbs: Required value: verbs must contain at least one value"},

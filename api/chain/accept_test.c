@@ -1,9 +1,10 @@
 #include "api/chain/accept.h"
 
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+
+#include <cmocka.h>
 
 static const struct {
     const char *given;

@@ -1,10 +1,11 @@
 #include "api/chain/rbac_rules.h"
 #include "openapi/json.h"
 
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+
+#include <cmocka.h>
 
 static const char *const given[RBAC_KINDS] = {
     [RBAC_ROLES] =

@@ -1,10 +1,11 @@
 #include "api/chain/identity.h"
 #include "api/chain/static_token.h"
 
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+
+#include <cmocka.h>
 
 static void finish(struct map *m)
 {

@@ -2,11 +2,12 @@
 #include "base/clock.h"
 #include "base/net/tls.h"
 
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
+
+#include <cmocka.h>
 
 static struct token_signer *signer_new(void)
 {

@@ -1,9 +1,10 @@
 /* The server end to end on loopback, driven with raw bytes, an OpenSSL client and an nghttp2 client session. */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
 
 #include "base/clock.h"
 #include "base/mem.h"

@@ -1,9 +1,10 @@
 /* The tree against a plain array, with random changes and snapshots kept across them. */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
 
 #include "openapi/object/tree.h"
 

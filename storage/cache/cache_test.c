@@ -1,10 +1,11 @@
 /* The cache over the memory engine (and RocksDB for loading): single rules, then random writes with many watchers on
  * two loops, each of which must see exactly the changes of what its filter selects, in order. */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
 
 #include "base/clock.h"
 #include "base/vec.h"

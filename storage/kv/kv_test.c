@@ -1,9 +1,10 @@
 /* The contract of kv, run against every engine: rows for single rules, then random operations against a model. */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
 
 #include "base/clock.h"
 #include "base/vec.h"

@@ -1,10 +1,11 @@
 /* etcd's API over a store in memory, through our own gRPC client: what etcdctl does not do by itself. The workflow with
  * a stock etcdctl is conformance/workflows/42-serve-etcd.bats. */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
 
 #include "storage/serve_etcd/serve_internal.h"
 

@@ -7,8 +7,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <cmocka.h>
 #include <openssl/evp.h>
+
+#include <cmocka.h>
 
 #define CONFIG_MAP                                                                                              \
     "k8s\0\n\017\n\002v1\022\tConfigMap\022)\n\020\n\005proto\032\004shop*\001u\022\025\n\006medium\022\013in " \
