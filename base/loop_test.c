@@ -27,6 +27,7 @@ static void stop(void *arg)
 static void test_timers(void **state)
 {
     (void)state;
+    clock_fake(1000000, 5000); /* all are started at one moment, however slow the machine is */
     l = loop_create("timers");
     n_fired = 0;
     struct timer t[32] = {0}, end = {0};
@@ -36,7 +37,9 @@ static void test_timers(void **state)
     timer_stop(&t[3]);
     timer_start(&t[0], l, 60, on_timer, (void *)99);
     timer_start(&end, l, 90, stop, l);
+    clock_fake_advance(100);
     loop_run(l);
+    clock_real();
     assert_int_equal(n_fired, 31);
     for (int i = 1; i < n_fired; i++)
         assert_true(fired[i] > fired[i - 1]);
