@@ -210,7 +210,7 @@ static int check_space(const char *dir, struct err *err)
     return 0;
 }
 
-static void set_options(struct rocksdb_engine *r)
+static void set_options(struct rocksdb_engine *r, struct rocksdb_env_t *env)
 {
     r->cache = rocksdb_cache_create_lru(2 << 20);
     r->tables = rocksdb_block_based_options_create();
@@ -257,6 +257,13 @@ static void set_options(struct rocksdb_engine *r)
     rocksdb_options_set_blob_gc_force_threshold(versions, 0.5);
     rocksdb_options_set_memtable_prefix_bloom_size_ratio(meta, 0.05);
     rocksdb_options_set_memtable_whole_key_filtering(meta, 1);
+    for (int i = 0; i < KV_SPACES && env; i++) { /* a file system of a test's: everything happens, with little data */
+        rocksdb_options_set_env(r->options[i], env);
+        rocksdb_options_set_write_buffer_size(r->options[i], 64 << 10);
+        rocksdb_options_set_level0_file_num_compaction_trigger(r->options[i], 3);
+        rocksdb_options_set_max_manifest_file_size(r->options[i], 2 << 10);
+        rocksdb_options_set_blob_file_size(r->options[i], 64 << 10);
+    }
 
     r->read = rocksdb_readoptions_create();
     r->scan = rocksdb_readoptions_create();
@@ -267,6 +274,11 @@ static void set_options(struct rocksdb_engine *r)
 }
 
 int kv_engine_rocksdb(const char *dir, struct kv_engine **ret, struct err *err)
+{
+    return kv_engine_rocksdb_in(dir, NULL, ret, err);
+}
+
+int kv_engine_rocksdb_in(const char *dir, struct rocksdb_env_t *env, struct kv_engine **ret, struct err *err)
 {
     static const struct kv_engine_ops ops = {
         .name = "rocksdb",
@@ -287,11 +299,12 @@ int kv_engine_rocksdb(const char *dir, struct kv_engine **ret, struct err *err)
 
     r->engine.ops = &ops;
     r->lock_fd = -1;
-    if ((rc = make_dirs(dir, err)) < 0 || (rc = check_space(dir, err)) < 0 || (rc = lock_dir(r, dir, err)) < 0) {
+    if (!env &&
+        ((rc = make_dirs(dir, err)) < 0 || (rc = check_space(dir, err)) < 0 || (rc = lock_dir(r, dir, err)) < 0)) {
         rocks_close(&r->engine);
         return rc;
     }
-    set_options(r);
+    set_options(r, env);
     r->db = rocksdb_open_column_families(r->options[0], dir, KV_SPACES, names,
                                          (const rocksdb_options_t *const *)r->options, r->cf, &text);
     if (text) {

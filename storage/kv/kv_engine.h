@@ -51,5 +51,8 @@ int kv_create(struct kv_engine *e, int64_t history_ms, struct kv **ret, struct e
 /* The bare engines, for wrapping. */
 int kv_engine_rocksdb(const char *dir, struct kv_engine **ret, struct err *err);
 struct kv_engine *kv_engine_memory(void);
+/* RocksDB on a file system of the caller's, who owns it, with small buffers: for fault injection (model/). */
+struct rocksdb_env_t;
+int kv_engine_rocksdb_in(const char *dir, struct rocksdb_env_t *env, struct kv_engine **ret, struct err *err);
 
 #endif
