@@ -80,3 +80,12 @@ void verb_after_revision(struct api_request *req, int64_t revision, void (*then)
     *w = (struct waiting){.req = req, .revision = revision, .then = then};
     cache_wait_revision(req->server->cache, revision, 3000, req->loop, revision_reached, w);
 }
+
+void verb_answer_store_err(struct api_request *req, const struct err *err)
+{
+    const char *theirs = strstr(err->message, "etcdserver: ");
+    struct err e = *err;
+    if (err->code == ERR_UNAVAILABLE && req->exchange)
+        api_err_bare(req, &e, "%s", theirs ? theirs : "etcdserver: request timed out");
+    api_answer_err(req, &e);
+}

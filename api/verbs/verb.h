@@ -43,6 +43,10 @@ int revision_parse(struct str s, int64_t *ret, struct err *err);
 /* Go on once `revision` is published; answers the Timeout itself when it stays away. */
 void verb_after_revision(struct api_request *req, int64_t revision, void (*then)(struct api_request *req));
 
+#define VERB_NEWEST_MS 3000
+/* The store failed. Towards clients that is upstream's 500 without a reason: what became of a write is not known. */
+void verb_answer_store_err(struct api_request *req, const struct err *err);
+
 /* ---- bodies ---- */
 
 /* The body as a fresh tree of `schema`, with kind and apiVersion checked against what is expected. */
@@ -75,6 +79,7 @@ struct write {
     void (*answer)(struct write *w, const struct object *o); /* NULL: the object with `status` */
     bool (*exists)(struct write *w);                         /* a creation met an existing key: true = compute again */
     bool retry;                                              /* compute again on conflict */
+    bool fresh; /* what is here was the newest when this write began (or later) */
     int status;
     int attempts;
     /* what compute found and decided */

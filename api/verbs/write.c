@@ -163,7 +163,7 @@ static void committed(void *arg, int rc, int64_t revision, const struct object *
         api_answer_err(w->req, &e);
         return;
     }
-    api_answer_err(w->req, err);
+    verb_answer_store_err(w->req, err);
 }
 
 static void dry_run(struct write *w, struct object *made)
@@ -193,6 +193,28 @@ static void commit(struct write *w, struct object *made)
                  committed, w);
 }
 
+static void newest_here(void *arg, int rc, const struct err *err)
+{
+    struct write *w = arg;
+    w->fresh = true;
+    if (rc < 0)
+        verb_answer_store_err(w->req, err);
+    else
+        attempt(w);
+}
+
+/* Where several servers share a store, what is here may be behind. What is committed is guarded by compares; what is
+ * refused, or left as it is, is looked at once more in the newest state. */
+static bool look_again(struct write *w)
+{
+    struct cache *c = w->req->server->cache;
+    if (w->fresh || cache_always_newest(c))
+        return false;
+    drop_made(w);
+    cache_wait_newest(c, VERB_NEWEST_MS, w->req->loop, newest_here, w);
+    return true;
+}
+
 static void attempt(void *arg)
 {
     struct write *w = arg;
@@ -204,6 +226,8 @@ static void attempt(void *arg)
     w->n_extra = w->n_compares = w->n_ops = 0;
     w->req->details = NULL;
     int rc = w->compute(w, &err);
+    if (rc < 0 && look_again(w))
+        return;
     if (rc < 0) {
         fail(w, &err);
         return;
@@ -225,6 +249,8 @@ static void attempt(void *arg)
         }
     }
     if (w->nothing) {
+        if (look_again(w))
+            return;
         drop_made(w);
         answer(w, w->old);
     } else if (w->req->options.dry_run) {

@@ -37,6 +37,14 @@ int cache_snapshot_at(struct cache *c, const struct resource *r, int64_t revisio
 void cache_wait_revision(struct cache *c, int64_t revision, int64_t timeout_ms, struct loop *loop,
                          void (*fn)(void *arg, int rc), void *arg);
 
+/* Consistent reads: call back on `loop` once all that was acknowledged before this call, through whatever server, can
+ * be seen here. `timeout_ms` bounds the wait for it to come in, once the store has said how far that is (it answers, or
+ * fails, within ten seconds). rc < 0: err says why; ERR_UNAVAILABLE: the store cannot be asked. */
+typedef void cache_newest_done(void *arg, int rc, const struct err *err);
+void cache_wait_newest(struct cache *c, int64_t timeout_ms, struct loop *loop, cache_newest_done *done, void *arg);
+/* True where that is always so (one server, a store of its own): nobody needs to wait. */
+bool cache_always_newest(const struct cache *c);
+
 enum cache_write_kind { CACHE_CREATE, CACHE_UPDATE, CACHE_DELETE };
 struct cache_write {
     enum cache_write_kind kind;

@@ -232,9 +232,19 @@ static void waited(void *arg, int rc)
     (void)arg;
     finish(rc, 0);
 }
+static void waited_newest(void *arg, int rc, const struct err *e)
+{
+    (void)arg;
+    assert_true(loop_current() == loops[1]);
+    assert_int_equal(rc < 0, e != NULL);
+    finish(rc, 0);
+}
 static void waiting(void **state)
 {
     (void)state;
+    assert_true(cache_always_newest(cache));
+    cache_wait_newest(cache, 1000, loops[1], waited_newest, NULL);
+    assert_int_equal(await(), 0);
     cache_wait_revision(cache, 1, 1000, loops[1], waited, NULL);
     assert_int_equal(await(), 0);
     cache_wait_revision(cache, cache_revision(cache) + 1, 30, loops[1], waited, NULL);

@@ -1,4 +1,5 @@
-/* Waiting for a revision. A waiter belongs to its loop; the list is what the committer sees of it. */
+/* Waiting for a revision, and for the newest there is. A waiter belongs to its loop; the list is what the committer
+ * sees of it. */
 #include "storage/cache/cache_internal.h"
 
 #include "base/mem.h"
@@ -98,4 +99,62 @@ void cache_wake_waiters(struct cache *c, int64_t revision)
         ready = w->next;
         loop_post(w->loop, finish, w);
     }
+}
+
+/* ---- what is newest ---- */
+
+struct newest_waiter {
+    struct cache *cache;
+    struct loop *loop;
+    int64_t revision, timeout_ms;
+    cache_newest_done *done;
+    void *arg;
+    int rc;
+    struct err err;
+};
+
+static void newest_over(void *arg)
+{
+    struct newest_waiter *w = arg;
+
+    w->done(w->arg, w->rc, w->rc < 0 ? &w->err : NULL);
+    free(w);
+}
+
+static void newest_reached(void *arg, int rc)
+{
+    struct newest_waiter *w = arg;
+
+    if (rc < 0)
+        w->rc = err_set(&w->err, ERR_TIMEOUT, "Too large resource version: %lld, current: %lld", (long long)w->revision,
+                        (long long)cache_revision(w->cache));
+    newest_over(w);
+}
+
+static void newest_known(void *arg, int64_t revision, const struct err *err)
+{
+    struct newest_waiter *w = arg;
+
+    w->revision = revision;
+    if (err) {
+        w->err = *err;
+        w->rc = err->code;
+    }
+    if (err || revision <= cache_revision(w->cache))
+        loop_post(w->loop, newest_over, w);
+    else
+        cache_wait_revision(w->cache, revision, w->timeout_ms, w->loop, newest_reached, w);
+}
+
+void cache_wait_newest(struct cache *c, int64_t timeout_ms, struct loop *loop, cache_newest_done *done, void *arg)
+{
+    struct newest_waiter *w = MEM_NEW(struct newest_waiter);
+
+    *w = (struct newest_waiter){.cache = c, .loop = loop, .timeout_ms = timeout_ms, .done = done, .arg = arg};
+    kv_newest(c->kv, newest_known, w);
+}
+
+bool cache_always_newest(const struct cache *c)
+{
+    return !kv_shared(c->kv);
 }

@@ -64,6 +64,11 @@ void kv_newest(struct kv *kv, kv_newest_done *done, void *arg)
     kv->ops->newest(kv, done, arg);
 }
 
+bool kv_shared(const struct kv *kv)
+{
+    return kv->ops->shared;
+}
+
 int kv_compact(struct kv *kv, int64_t revision, struct err *err)
 {
     return kv->ops->compact(kv, revision, err);

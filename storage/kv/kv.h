@@ -132,6 +132,8 @@ int64_t kv_compacted_revision(struct kv *kv); /* 0 = never */
  * returns; otherwise on the committer's thread. */
 typedef void kv_newest_done(void *arg, int64_t revision, const struct err *err);
 void kv_newest(struct kv *kv, kv_newest_done *done, void *arg);
+/* Others may write to this store too: what has been published here need not be the newest. */
+bool kv_shared(const struct kv *kv);
 /* Forget versions that are not the newest at `revision`. Reads below it answer ERR_EXPIRED. Runs in the background. */
 int kv_compact(struct kv *kv, int64_t revision, struct err *err);
 /* Block until what kv_compact was asked for has left the disk (tests, tools). */

@@ -14,6 +14,7 @@
 
 struct kv_ops { /* each as the function of that name in kv.h */
     size_t txn_max;
+    bool shared;
     void (*txn)(struct kv *kv, const struct kv_txn *txn, kv_txn_done *done, void *arg);
     int (*range)(struct kv *kv, struct str key, struct str end, int64_t revision, size_t limit, kv_range_fn *fn,
                  void *arg, int64_t *ret_revision, struct err *err);

@@ -71,6 +71,7 @@ static void etcd_close(struct kv *kv)
 
 static const struct kv_ops etcd_ops = {
     .txn_max = 128, /* etcd's --max-txn-ops */
+    .shared = true,
     .txn = etcd_txn,
     .range = etcd_range,
     .history = etcd_history,
