@@ -1,6 +1,7 @@
 #include "api/metrics_endpoint.h"
 
 #include "api/chain/fairness.h"
+#include "api/client/client.h"
 #include "base/clock.h"
 #include "base/metric.h"
 
@@ -26,6 +27,7 @@ void metrics_register(void)
                               NULL, NULL);
     build = metric_register(METRIC_GAUGE, "kubernetes_build_info", "Always 1, labelled with the version served.",
                             "git_version,major,minor", NULL);
+    client_metrics_register();
     metric_set(started, NULL, (double)clock_wall_ms() / 1000.0);
     metric_set(build, "v1.36.2+skiff-" SKIFF_VERSION ",1,36", 1);
 }

@@ -21,6 +21,7 @@
 #include "openapi/value.h"
 
 struct api_server;
+struct cache_fence; /* storage/cache/cache.h */
 
 struct api_user {
     struct str name, uid;
@@ -65,6 +66,7 @@ struct api_request {
     struct api_server *server;
     struct http_exchange *exchange; /* NULL when in-process */
     const struct api_user *user;
+    const struct cache_fence *fence; /* in-process: every write of it is made behind this; NULL = none */
 
     enum verb verb;
     const struct resource *resource;

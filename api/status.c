@@ -34,6 +34,7 @@ static const struct {
     [-ERR_LIMIT] = {413, "RequestEntityTooLarge"},
     [-ERR_PERMISSION] = {500, "InternalError"},
     [-ERR_BUSY] = {503, "ServiceUnavailable"},
+    [-ERR_FENCED] = {503, "ServiceUnavailable"},
 };
 
 struct str api_group_resource(struct arena *a, const struct resource *r)

@@ -108,6 +108,7 @@ const char *err_code_name(enum err_code code)
         [-ERR_LIMIT] = "limit",
         [-ERR_PERMISSION] = "permission",
         [-ERR_BUSY] = "busy",
+        [-ERR_FENCED] = "fenced",
     };
     return code <= 0 && code >= ERR_CODE_MIN ? names[-(int)code] : "unknown";
 }

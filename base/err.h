@@ -45,7 +45,8 @@ enum err_code {
     ERR_LIMIT = -21,       /* an arena, depth, count or size bound was reached */
     ERR_PERMISSION = -22,  /* the operating system says no */
     ERR_BUSY = -23,        /* port, lock or directory in use by another process */
-    ERR_CODE_MIN = -23
+    ERR_FENCED = -24,      /* whoever writes no longer leads: its term is over */
+    ERR_CODE_MIN = -24
 };
 
 struct problems; /* openapi/problems.h: any number of causes, in an arena */

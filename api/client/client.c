@@ -36,6 +36,16 @@ struct loop *client_loop(const struct client *c)
     return c->ops->loop(c);
 }
 
+void client_fence(struct client *c, const struct client_fence *fence)
+{
+    c->ops->fence(c, fence);
+}
+
+void client_newest(struct client *c, void (*done)(void *arg, int rc), void *arg)
+{
+    c->ops->newest(c, done, arg);
+}
+
 void client_destroy(struct client *c)
 {
     if (!c)

@@ -71,10 +71,30 @@ struct object_tree *informer_snapshot(struct informer *i); /* the caller owns th
 struct loop *client_loop(const struct client *c);
 void client_destroy(struct client *c);
 
+/* Once at start-up. */
+void client_metrics_register(void);
+
 /* Local: acts as `user` (e.g. "system:kube-scheduler") with groups ending in NULL. */
 struct api_server;
 struct client *client_create_local(struct api_server *server, struct loop *loop, const char *user,
                                    const char *const *groups);
+
+/* Fencing, of local clients: from here on each write of theirs is one transaction with a compare: `key` must have this
+ * mod revision in the store. A write that comes too late ends with ERR_FENCED, and `lost` (may be NULL) is called on
+ * the loop, once per client. The lease NAME in kube-system has the key CLIENT_FENCES NAME, written in the transaction
+ * that gives it to somebody: the revision of that Lease is the fence's. Copied. */
+#define CLIENT_FENCES "/skiff/fences/"
+struct client_fence {
+    struct str key;
+    int64_t revision;
+    void (*lost)(void *arg);
+    void *arg;
+};
+void client_fence(struct client *c, const struct client_fence *fence);
+
+/* Local: calls back once everything that any server has acknowledged until now is seen by informers that are made
+ * then. rc is ERR_TIMEOUT or ERR_UNAVAILABLE when that could not be had in a few seconds. */
+void client_newest(struct client *c, void (*done)(void *arg, int rc), void *arg);
 
 struct client_http_options {
     const char *const *servers; /* "https://host:port", NULL-terminated; tried in turn */

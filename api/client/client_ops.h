@@ -19,6 +19,8 @@ struct client_ops {
     int64_t (*informer_revision)(const struct informer *i);
     struct object_tree *(*informer_snapshot)(struct informer *i);
     struct loop *(*loop)(const struct client *c);
+    void (*fence)(struct client *c, const struct client_fence *fence);            /* NULL: there is none */
+    void (*newest)(struct client *c, void (*done)(void *arg, int rc), void *arg); /* NULL: nor this */
     void (*destroy)(struct client *c); /* frees c and informers left; pending `done` callbacks do not run */
 };
 

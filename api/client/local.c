@@ -9,10 +9,15 @@
 #include "api/status.h"
 
 #include "base/log.h"
+#include "base/mem.h"
+#include "base/metric.h"
 #include "openapi/meta/selector.h"
+#include "storage/cache/cache.h"
 
 #include <assert.h>
 #include <stdlib.h>
+
+#define NEWEST_TIMEOUT_MS 5000
 
 struct local_client {
     struct client base;
@@ -23,6 +28,9 @@ struct local_client {
     struct call *calls; /* not answered yet */
     size_t n_calls, n_informers;
     bool destroyed;
+    struct cache_fence fence; /* revision 0 = none */
+    void (*on_lost)(void *arg);
+    void *lost_arg;
 };
 
 struct call {
@@ -42,11 +50,64 @@ static void client_free(struct local_client *c)
     }
 }
 
+/* ---- the fence ---- */
+
+static struct metric *fenced_writes;
+
+void client_metrics_register(void)
+{
+    if (!fenced_writes)
+        fenced_writes = metric_register(METRIC_COUNTER, "skiff_fenced_writes_total",
+                                        "Writes refused because their author no longer led.", "user", NULL);
+}
+
+static void note_fenced(struct local_client *c)
+{
+    if (fenced_writes)
+        metric_add(fenced_writes, c->user.name.p, 1);
+    log_warn("client", STR_FMT ": a write was refused: " STR_FMT " has changed since revision %lld, the term is over",
+             STR_ARG(c->user.name), STR_ARG(c->fence.key), (long long)c->fence.revision);
+    if (!c->destroyed && c->on_lost)
+        loop_post(c->loop, c->on_lost, c->lost_arg);
+    c->on_lost = NULL;
+}
+
+static void local_fence(struct client *base, const struct client_fence *fence)
+{
+    struct local_client *c = (struct local_client *)base;
+    c->fence = (struct cache_fence){arena_str(c->arena, fence->key), fence->revision};
+    c->on_lost = fence->lost;
+    c->lost_arg = fence->arg;
+}
+
+struct newest { /* one question */
+    void (*done)(void *arg, int rc);
+    void *arg;
+};
+
+static void on_newest(void *arg, int rc, const struct err *err)
+{
+    struct newest *n = arg;
+    (void)err;
+    n->done(n->arg, rc);
+    free(n);
+}
+
+static void local_newest(struct client *base, void (*done)(void *arg, int rc), void *arg)
+{
+    struct local_client *c = (struct local_client *)base;
+    struct newest *n = MEM_NEW(struct newest);
+    *n = (struct newest){done, arg};
+    cache_wait_newest(c->server->cache, NEWEST_TIMEOUT_MS, c->loop, on_newest, n);
+}
+
 /* ---- calls ---- */
 
 static void call_done(void *arg, const struct client_answer *answer)
 {
     struct call *call = arg;
+    if (answer->rc == ERR_FENCED)
+        note_fenced(call->client);
     if (call->done)
         call->done(call->arg, answer);
     else if (answer->rc < 0 && !call->client->destroyed)
@@ -133,6 +194,7 @@ static void fill_request(struct call *call, const struct client_call *from)
                                 .loop = call->client->loop,
                                 .server = call->client->server,
                                 .user = &call->client->user,
+                                .fence = call->client->fence.revision ? &call->client->fence : NULL,
                                 .verb = from->verb,
                                 .resource = from->resource,
                                 .options = api_options_default(),
@@ -427,6 +489,8 @@ struct client *client_create_local(struct api_server *server, struct loop *loop,
                                           .informer_revision = local_informer_revision,
                                           .informer_snapshot = local_informer_snapshot,
                                           .loop = local_loop,
+                                          .fence = local_fence,
+                                          .newest = local_newest,
                                           .destroy = local_destroy};
     struct local_client *c = calloc(1, sizeof *c);
     if (!c)

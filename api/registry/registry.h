@@ -53,7 +53,7 @@ bool registry_has_status(const struct resource *r);
 /* The files. */
 extern const struct registry_rules registry_pods, registry_services, registry_namespaces, registry_nodes,
     registry_secrets, registry_serviceaccounts, registry_persistentvolumes, registry_persistentvolumeclaims,
-    registry_jobs, registry_certificatesigningrequests, registry_roles, registry_clusterroles, registry_rolebindings,
-    registry_clusterrolebindings;
+    registry_jobs, registry_leases, registry_certificatesigningrequests, registry_roles, registry_clusterroles,
+    registry_rolebindings, registry_clusterrolebindings;
 
 #endif

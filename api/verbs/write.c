@@ -189,8 +189,8 @@ static void commit(struct write *w, struct object *made)
     for (size_t i = 0; i < w->n_extra; i++)
         writes[n++] = w->extra[i];
     w->n_extra = 0; /* the cache has the objects now */
-    cache_commit(w->req->server->cache, writes, n, w->compares, w->n_compares, w->ops, w->n_ops, w->req->loop,
-                 committed, w);
+    cache_commit_fenced(w->req->server->cache, w->req->fence, writes, n, w->compares, w->n_compares, w->ops, w->n_ops,
+                        w->req->loop, committed, w);
 }
 
 static void newest_here(void *arg, int rc, const struct err *err)

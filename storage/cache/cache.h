@@ -33,6 +33,14 @@ const struct object *cache_find(struct cache *c, const struct resource *r, struc
  * rebuilt from kv. */
 int cache_snapshot_at(struct cache *c, const struct resource *r, int64_t revision, struct object_tree **ret,
                       struct err *err);
+/* The same for whoever must not wait for a disk or a network: what is not in memory is read on another thread. `done`
+ * is called on `loop` (the current one), possibly before this returns; the tree is the receiver's. */
+typedef void cache_snapshot_done(void *arg, struct object_tree *tree, const struct err *err);
+void cache_snapshot_read(struct cache *c, const struct resource *r, int64_t revision, struct loop *loop,
+                         cache_snapshot_done *done, void *arg);
+/* Keys without objects (claims of node ports): which there are under `prefix`, kept in memory from now on. */
+int cache_add_keys(struct cache *c, struct str prefix, struct err *err);
+bool cache_has_key(struct cache *c, struct str key); /* under one of those prefixes */
 /* Call back on `loop` once `revision` has been published (or the time-out has passed: ERR_TIMEOUT). */
 void cache_wait_revision(struct cache *c, int64_t revision, int64_t timeout_ms, struct loop *loop,
                          void (*fn)(void *arg, int rc), void *arg);
@@ -63,6 +71,16 @@ typedef void cache_commit_done(void *arg, int rc, int64_t revision, const struct
 void cache_commit(struct cache *c, const struct cache_write *writes, size_t n, const struct kv_compare *compares,
                   size_t n_compares, const struct kv_op *ops, size_t n_ops, struct loop *loop, cache_commit_done *done,
                   void *arg);
+/* What must hold for a leader to write: `key` still has the mod revision it got when the term began. */
+struct cache_fence {
+    struct str key;
+    int64_t revision;
+};
+/* The same behind a fence (NULL = none). When it has fallen, rc is ERR_FENCED whatever else stands against the writes.
+ */
+void cache_commit_fenced(struct cache *c, const struct cache_fence *fence, const struct cache_write *writes, size_t n,
+                         const struct kv_compare *compares, size_t n_compares, const struct kv_op *ops, size_t n_ops,
+                         struct loop *loop, cache_commit_done *done, void *arg);
 
 /* ---- watch ---- */
 

@@ -12,6 +12,7 @@ struct commit {
     void *arg;
     struct kv_txn txn;
     size_t n;
+    int64_t fence; /* its revision, 0 = none; its key is looked up after those of the writes */
     struct cache_write *writes;
     struct commit_item *items;
     const struct object **objects; /* the answer's */
@@ -56,6 +57,8 @@ static void answer(void *arg)
 /* What stands against the writes: the failure branch has read every key of theirs. */
 static int refusal(struct commit *k, const struct kv_txn_result *result)
 {
+    if (k->fence && (!result->ops[k->n].n_pairs || result->ops[k->n].pairs[0].mod_revision != k->fence))
+        return err_set(k->err, ERR_FENCED, "the term of leadership this write belongs to is over");
     for (size_t i = 0; i < k->n; i++) {
         const struct cache_write *w = &k->writes[i];
         int64_t there = result->ops[i].n_pairs ? result->ops[i].pairs[0].mod_revision : 0;
@@ -116,10 +119,18 @@ void cache_commit(struct cache *c, const struct cache_write *writes, size_t n, c
                   size_t n_compares, const struct kv_op *ops, size_t n_ops, struct loop *loop, cache_commit_done *done,
                   void *arg)
 {
+    cache_commit_fenced(c, NULL, writes, n, compares, n_compares, ops, n_ops, loop, done, arg);
+}
+
+void cache_commit_fenced(struct cache *c, const struct cache_fence *fence, const struct cache_write *writes, size_t n,
+                         const struct kv_compare *compares, size_t n_compares, const struct kv_op *ops, size_t n_ops,
+                         struct loop *loop, cache_commit_done *done, void *arg)
+{
     struct arena *a = arena_create(0);
     struct commit *k = ARENA_NEW(a, struct commit);
     struct kv_compare *all_compares = ARENA_ARRAY(a, struct kv_compare, n + n_compares + 1);
     struct kv_op *all_ops = ARENA_ARRAY(a, struct kv_op, n + n_ops + 1), *looks = ARENA_ARRAY(a, struct kv_op, n + 1);
+    size_t n_fences = fence != NULL;
 
     *k = (struct commit){.arena = a, .cache = c, .loop = loop, .done = done, .arg = arg, .n = n};
     k->writes = ARENA_ARRAY(a, struct cache_write, n + 1);
@@ -141,6 +152,13 @@ void cache_commit(struct cache *c, const struct cache_write *writes, size_t n, c
         all_ops[n + i].value = copy(a, ops[i].value);
         all_ops[n + i].cookie = NULL;
     }
-    k->txn = (struct kv_txn){all_compares, n + n_compares, all_ops, n + n_ops, looks, n};
+    if (fence) {
+        struct str key = copy(a, fence->key);
+        k->fence = fence->revision;
+        all_compares[n + n_compares] =
+            (struct kv_compare){.key = key, .target = KV_TARGET_MOD, .number = fence->revision};
+        looks[n] = (struct kv_op){.kind = KV_RANGE, .key = key};
+    }
+    k->txn = (struct kv_txn){all_compares, n + n_compares + n_fences, all_ops, n + n_ops, looks, n + n_fences};
     kv_txn(c->kv, &k->txn, committed, k);
 }
