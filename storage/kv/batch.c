@@ -250,12 +250,18 @@ int batch_put(struct batch *b, const struct kv_op *op, int64_t lease, struct err
 {
     const struct kv_pair *prev;
     struct pending *p;
-    struct version_head head = {.lease = lease};
-    struct str stored;
+    struct str stored, value = op->value;
     int rc = batch_find(b, op->key, &p, err);
 
-    if (rc < 0 || (rc = previous(b, p, op->cookie, &prev, err)) < 0 ||
-        (rc = seal(b, op->key, op->value, &head.transform, &stored, err)) < 0)
+    if (rc < 0 || (op->keep_value && (rc = batch_value(b, p, err)) < 0))
+        return rc;
+    if (op->keep_value)
+        value = p->value;
+    if (op->keep_lease)
+        lease = p->state.lease;
+    struct version_head head = {.lease = lease};
+    if ((rc = previous(b, p, op->cookie, &prev, err)) < 0 ||
+        (rc = seal(b, op->key, value, &head.transform, &stored, err)) < 0)
         return rc;
     struct key_state next = {
         .create_revision = prev ? p->state.create_revision : b->revision,
@@ -271,11 +277,11 @@ int batch_put(struct batch *b, const struct kv_op *op, int64_t lease, struct err
     move_lease(b, p, lease);
     batch_write(b, KV_SPACE_META, record_meta_key(b->arena, 'k', p->key), record_state(b->arena, &next), STR_NULL);
     p->state = next;
-    p->value = op->value;
+    p->value = value;
     p->value_known = true;
     vec_push(&b->events, (struct kv_event){
                              .kind = KV_EVENT_PUT,
-                             .pair = {p->key, op->value, next.create_revision, next.mod_revision, next.version, lease},
+                             .pair = {p->key, value, next.create_revision, next.mod_revision, next.version, lease},
                              .prev = prev,
                              .cookie = op->cookie,
                          });

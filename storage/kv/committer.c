@@ -75,13 +75,10 @@ static int compare_numbers(int64_t a, int64_t b)
     return (a > b) - (a < b);
 }
 
-static int holds(struct batch *b, const struct kv_compare *c, bool *ret, struct err *err)
+static int holds_of(struct batch *b, const struct kv_compare *c, struct pending *p, bool *ret, struct err *err)
 {
-    struct pending *p;
-    int order = 0, rc = batch_find(b, c->key, &p, err);
+    int order = 0, rc;
 
-    if (rc < 0)
-        return rc;
     switch (c->target) {
     case KV_TARGET_MOD:
         order = compare_numbers(p->state.mod_revision, c->number);
@@ -109,15 +106,47 @@ static int holds(struct batch *b, const struct kv_compare *c, bool *ret, struct 
     return 0;
 }
 
+static int holds(struct batch *b, const struct kv_compare *c, bool *ret, struct err *err)
+{
+    struct pending *one, absent = {0}, *none = &absent, **list = &none;
+    size_t n = 1;
+    int rc;
+
+    if (!c->end.p) {
+        rc = batch_find(b, c->key, &one, err);
+        list = &one;
+    } else {
+        rc = batch_range(b, c->key, c->end, &list, &n, err);
+        if (rc == 0 && !n && c->target == KV_TARGET_VALUE) {
+            *ret = false;
+            return 0;
+        }
+        if (rc == 0 && !n) {
+            list = &none;
+            n = 1;
+        }
+    }
+    *ret = true;
+    for (size_t i = 0; rc == 0 && *ret && i < n; i++)
+        rc = holds_of(b, c, list[i], ret, err);
+    return rc;
+}
+
 static bool covers(const struct kv_op *op, struct str key)
 {
     return op->end.p ? str_cmp(key, op->key) >= 0 && str_cmp(key, op->end) < 0 : str_eq(key, op->key);
 }
 
 /* What is wrong with the operations themselves; 0 when nothing is. Nothing has been touched yet. */
-static int check_ops(struct local *kv, const struct kv_op *ops, size_t n, struct err *err)
+static int check_ops(struct batch *b, const struct kv_op *ops, size_t n, struct err *err)
 {
+    struct local *kv = b->kv;
+
     for (size_t i = 0; i < n; i++) {
+        if (ops[i].kind == KV_RANGE && ops[i].revision > local_revision(&kv->kv))
+            return err_set(err, ERR_BAD_REQUEST, "required revision is a future revision");
+        if (ops[i].kind == KV_RANGE && ops[i].revision && ops[i].revision < local_compacted_revision(&kv->kv))
+            return err_set(err, ERR_EXPIRED, "required revision has been compacted");
         if (ops[i].kind != KV_PUT)
             continue;
         if (!ops[i].key.len)
@@ -129,6 +158,10 @@ static int check_ops(struct local *kv, const struct kv_op *ops, size_t n, struct
             if (j != i && ((ops[j].kind == KV_PUT && j < i && str_eq(ops[i].key, ops[j].key)) ||
                            (ops[j].kind == KV_DELETE && covers(&ops[j], ops[i].key))))
                 return err_set(err, ERR_BAD_REQUEST, "duplicate key given in txn request");
+        struct pending *p;
+        if ((ops[i].keep_value || ops[i].keep_lease) &&
+            (batch_find(b, ops[i].key, &p, err) < 0 || !p->state.mod_revision))
+            return err_set(err, ERR_BAD_REQUEST, "key not found");
         if (ops[i].lease) {
             pthread_mutex_lock(&kv->lease_lock);
             struct lease *l = kv_lease_find(kv, ops[i].lease);
@@ -188,6 +221,35 @@ static void begin_revision(struct batch *b, bool *begun)
     b->index = 0;
 }
 
+struct older { /* pairs as of a revision, copied */
+    struct arena *arena;
+    struct kv_pair *items;
+    size_t n, cap, limit;
+    int64_t count;
+};
+
+static bool take_older(void *arg, const struct kv_pair *p)
+{
+    struct older *o = arg;
+
+    o->count++;
+    if (o->limit && o->n == o->limit)
+        return true;
+    ARENA_PUSH(o->arena, o->items, o->n, o->cap, *p);
+    o->items[o->n - 1].key = arena_str(o->arena, p->key);
+    o->items[o->n - 1].value = arena_str(o->arena, p->value);
+    return true;
+}
+
+static int run_older(struct batch *b, const struct kv_op *op, struct kv_op_result *ret, struct err *err)
+{
+    struct older o = {.arena = b->arena, .limit = (size_t)op->limit};
+    int rc = local_range(&b->kv->kv, op->key, op->end, op->revision, 0, take_older, &o, NULL, err);
+
+    *ret = (struct kv_op_result){.pairs = o.items, .n_pairs = o.n, .count = o.count};
+    return rc == ERR_EXPIRED ? 0 : rc; /* compacted since it was looked at: nobody can tell any more */
+}
+
 static int run_range(struct batch *b, const struct kv_op *op, struct kv_op_result *ret, struct err *err)
 {
     struct pending **list;
@@ -238,7 +300,43 @@ static int run_op(struct batch *b, const struct kv_op *op, bool *begun, struct k
         ret->count = (int64_t)n;
         return 0;
     case KV_RANGE:
-        return run_range(b, op, ret, err);
+        return op->revision ? run_older(b, op, ret, err) : run_range(b, op, ret, err);
+    case KV_NESTED: /* its branch follows */
+        ret->count = op->limit;
+        return 0;
+    }
+    return rc;
+}
+
+static int decide(struct batch *b, const struct kv_txn *txn, bool *ret, struct err *err)
+{
+    int rc = 0;
+
+    *ret = true;
+    for (size_t i = 0; i < txn->n_compares && *ret && rc >= 0; i++)
+        rc = holds(b, &txn->compares[i], ret, err);
+    return rc < 0 ? rc : 0;
+}
+
+struct path { /* the operations that run, those of nested branches among them */
+    struct kv_op *ops;
+    size_t n, cap;
+};
+
+static int follow(struct batch *b, const struct kv_op *ops, size_t n, struct path *p, struct err *err)
+{
+    int rc = 0;
+
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        ARENA_PUSH(b->arena, p->ops, p->n, p->cap, ops[i]);
+        if (ops[i].kind != KV_NESTED)
+            continue;
+        const struct kv_txn *t = ops[i].nested;
+        bool succeeded;
+        rc = decide(b, t, &succeeded, err);
+        p->ops[p->n - 1].limit = succeeded;
+        if (rc == 0)
+            rc = follow(b, succeeded ? t->success : t->failure, succeeded ? t->n_success : t->n_failure, p, err);
     }
     return rc;
 }
@@ -246,19 +344,26 @@ static int run_op(struct batch *b, const struct kv_op *op, bool *begun, struct k
 /* Negative: the engine failed, with the batch. The transaction's own failure goes to o->err. */
 static int run_txn(struct batch *b, const struct kv_txn *txn, struct outcome *o, struct err *err)
 {
-    bool succeeded = true, begun = false;
-    int rc;
+    bool succeeded, begun = false, nested = false;
+    int rc = decide(b, txn, &succeeded, err);
 
-    for (size_t i = 0; i < txn->n_compares && succeeded; i++) {
-        rc = holds(b, &txn->compares[i], &succeeded, err);
-        if (rc < 0)
-            return rc;
-    }
+    if (rc < 0)
+        return rc;
     const struct kv_op *ops = succeeded ? txn->success : txn->failure;
     size_t n = succeeded ? txn->n_success : txn->n_failure;
+    struct path path = {0};
     struct err own;
 
-    if (check_ops(b->kv, ops, n, &own) < 0) {
+    for (size_t i = 0; i < n && !nested; i++)
+        nested = ops[i].kind == KV_NESTED;
+    if (nested) {
+        rc = follow(b, ops, n, &path, err);
+        if (rc < 0)
+            return rc;
+        ops = path.ops;
+        n = path.n;
+    }
+    if (check_ops(b, ops, n, &own) < 0) {
         o->err = arena_memdup(b->arena, &own, sizeof own);
         return 0;
     }

@@ -79,6 +79,18 @@ void kv_compact_wait(struct kv *kv)
     kv->ops->compact_wait(kv);
 }
 
+int kv_hold(struct kv *kv, int64_t revision, struct kv_hold **ret, struct err *err)
+{
+    *ret = NULL;
+    return kv->ops->hold ? kv->ops->hold(kv, revision, ret, err) : 0;
+}
+
+void kv_hold_end(struct kv *kv, struct kv_hold *h)
+{
+    if (h)
+        kv->ops->hold_end(kv, h);
+}
+
 int kv_lease_grant(struct kv *kv, int64_t id, int64_t ttl_s, int64_t *ret_id, struct err *err)
 {
     return kv->ops->lease_grant(kv, id, ttl_s, ret_id, err);

@@ -37,13 +37,15 @@ enum kv_relation { KV_EQUAL, KV_NOT_EQUAL, KV_GREATER, KV_LESS };
 
 struct kv_compare { /* an absent key has 0 for every number and an empty value */
     struct str key;
+    struct str end; /* it must hold for all keys in [key, end); where there are none, as for one that is absent, but
+                       never of a value. STR_NULL = the one key. Local stores only */
     enum kv_target target;
     enum kv_relation relation;
     int64_t number;
     struct str value;
 };
 
-enum kv_op_kind { KV_PUT, KV_DELETE, KV_RANGE };
+enum kv_op_kind { KV_PUT, KV_DELETE, KV_RANGE, KV_NESTED };
 
 struct kv_op {
     enum kv_op_kind kind;
@@ -53,7 +55,11 @@ struct kv_op {
     int64_t lease;    /* KV_PUT: lease id, 0 = none */
     int64_t ttl_s;    /* KV_PUT, lease 0: delete the key after so long, by a lease shared with keys of like age */
     int64_t limit;    /* KV_RANGE: 0 = all */
-    void *cookie;     /* KV_PUT, KV_DELETE of one key: handed to the publish hook (never stored) */
+    /* Local stores only: */
+    int64_t revision;            /* KV_RANGE: as of then; 0 = as the operations before it left things */
+    bool keep_value, keep_lease; /* KV_PUT: what the key has (ERR_BAD_REQUEST "key not found" without one) */
+    const struct kv_txn *nested; /* KV_NESTED: its compares, like all others, are decided before anything is done */
+    void *cookie;                /* KV_PUT, KV_DELETE of one key: handed to the publish hook (never stored) */
 };
 
 struct kv_txn {
@@ -65,10 +71,11 @@ struct kv_txn {
     size_t n_failure;
 };
 
-struct kv_op_result {            /* of the branch that ran, by its op */
+struct kv_op_result {            /* of the branch that ran, by its op; those of a nested branch follow its own */
     const struct kv_pair *pairs; /* KV_RANGE */
     size_t n_pairs;
-    int64_t count; /* KV_RANGE: all that match, limit aside; KV_DELETE: how many were deleted */
+    int64_t count; /* KV_RANGE: all that match, limit aside; KV_DELETE: how many were deleted;
+                      KV_NESTED: whether its compares held */
 };
 
 struct kv_txn_result {
@@ -136,6 +143,12 @@ void kv_newest(struct kv *kv, kv_newest_done *done, void *arg);
 bool kv_shared(const struct kv *kv);
 /* Forget versions that are not the newest at `revision`. Reads below it answer ERR_EXPIRED. Runs in the background. */
 int kv_compact(struct kv *kv, int64_t revision, struct err *err);
+/* What is readable at `revision` and after it stays readable, whatever is compacted meanwhile, until the hold ends: for
+ * who comes back many times for one state (snapshots). History grows meanwhile, so it must end in bounded time.
+ * ERR_EXPIRED: it is gone already. *ret may be NULL: a store that cannot (an etcd cluster). */
+struct kv_hold;
+int kv_hold(struct kv *kv, int64_t revision, struct kv_hold **ret, struct err *err);
+void kv_hold_end(struct kv *kv, struct kv_hold *h); /* NULL is fine */
 /* Block until what kv_compact was asked for has left the disk (tests, tools). */
 void kv_compact_wait(struct kv *kv);
 

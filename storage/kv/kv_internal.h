@@ -37,6 +37,7 @@ struct lease {
 struct pin { /* a reader at work: compaction stays at or below its revision */
     struct pin *prev, *next;
     int64_t revision;
+    bool held; /* a kv_hold: reads from there on need not ask what is compacted */
 };
 
 struct shared_lease { /* the open lease that puts of one TTL join */
@@ -96,6 +97,8 @@ int local_history(struct kv *base, struct str key, struct str end, int64_t after
                   struct err *err);
 int64_t local_revision(struct kv *base);
 int64_t local_compacted_revision(struct kv *base);
+int local_hold(struct kv *base, int64_t revision, struct kv_hold **ret, struct err *err);
+void local_hold_end(struct kv *base, struct kv_hold *h);
 void kv_pin(struct local *kv, struct pin *p, int64_t revision);
 void kv_unpin(struct local *kv, struct pin *p);
 int64_t kv_pinned_revision(struct local *kv, int64_t at_most);

@@ -1,10 +1,14 @@
 /* Reading at a revision, on any thread. A reader pins its revision first and then looks whether it is still there;
  * compaction moves its mark first and then looks at the pins: so what a reader needs is never taken from under it. */
+#include "base/mem.h"
 #include "storage/kv/kv_internal.h"
+
+#include <stdlib.h>
 
 void kv_pin(struct local *kv, struct pin *p, int64_t revision)
 {
     p->revision = revision;
+    p->held = false;
     pthread_mutex_lock(&kv->pins_lock);
     p->prev = kv->pins.prev;
     p->next = &kv->pins;
@@ -28,6 +32,46 @@ int64_t kv_pinned_revision(struct local *kv, int64_t at_most)
             at_most = p->revision;
     pthread_mutex_unlock(&kv->pins_lock);
     return at_most;
+}
+
+struct kv_hold {
+    struct pin pin;
+};
+
+static bool gone(struct local *kv, int64_t revision)
+{
+    bool held = false;
+
+    if (revision >= local_compacted_revision(&kv->kv))
+        return false;
+    pthread_mutex_lock(&kv->pins_lock);
+    for (struct pin *p = kv->pins.next; p != &kv->pins && !held; p = p->next)
+        held = p->held && p->revision <= revision;
+    pthread_mutex_unlock(&kv->pins_lock);
+    return !held;
+}
+
+int local_hold(struct kv *base, int64_t revision, struct kv_hold **ret, struct err *err)
+{
+    struct local *kv = local_of(base);
+    struct kv_hold *h = MEM_NEW(struct kv_hold);
+
+    kv_pin(kv, &h->pin, revision);
+    if (gone(kv, revision)) {
+        local_hold_end(base, h);
+        return err_set(err, ERR_EXPIRED, "required revision has been compacted");
+    }
+    pthread_mutex_lock(&kv->pins_lock);
+    h->pin.held = true;
+    pthread_mutex_unlock(&kv->pins_lock);
+    *ret = h;
+    return 0;
+}
+
+void local_hold_end(struct kv *base, struct kv_hold *h)
+{
+    kv_unpin(local_of(base), &h->pin);
+    free(h);
 }
 
 int64_t local_revision(struct kv *base)
@@ -160,7 +204,7 @@ int local_range(struct kv *base, struct str key, struct str end, int64_t revisio
         return err_set(err, ERR_TIMEOUT, "Too large resource version: %lld, current: %lld", (long long)revision,
                        (long long)newest);
     kv_pin(kv, &pin, r.revision);
-    if (r.revision < local_compacted_revision(&kv->kv)) {
+    if (gone(kv, r.revision)) {
         kv_unpin(kv, &pin);
         return err_set(err, ERR_EXPIRED, "The provided resource version %lld is too old: history begins at %lld",
                        (long long)r.revision, (long long)local_compacted_revision(&kv->kv));
@@ -227,7 +271,7 @@ int local_history(struct kv *base, struct str key, struct str end, int64_t after
     int rc = 0;
 
     kv_pin(kv, &pin, after);
-    if (after < local_compacted_revision(&kv->kv)) {
+    if (gone(kv, after)) {
         kv_unpin(kv, &pin);
         return err_set(err, ERR_EXPIRED, "too old resource version: %lld (%lld)", (long long)after,
                        (long long)local_compacted_revision(&kv->kv));

@@ -210,8 +210,11 @@ static int build_op(struct etcd_txn *t, const struct kv_op *op, Etcdserverpb__Re
         to->request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_RANGE;
         to->request_range = range;
         return 0;
+    case KV_NESTED: /* local stores only */
+        break;
     }
-    return 0;
+    return err_set(err, ERR_METHOD_NOT_ALLOWED,
+                   "transactions inside a transaction are not passed on to an etcd cluster");
 }
 
 static int build_branch(struct etcd_txn *t, const struct kv_op *ops, size_t n, Etcdserverpb__RequestOp ***ret,
