@@ -7,6 +7,7 @@
 #include "api/chain/token.h"
 #include "api/metrics_endpoint.h"
 #include "api/pki.h"
+#include "api/registry/services.h"
 #include "api/server_address.h"
 #include "base/log.h"
 #include "base/net/http.h"
@@ -81,7 +82,7 @@ static int start_cache(struct api_server *s, struct err *err)
             stored[n_stored++] = all[i];
     int rc = cache_create(s->kv, stored, n_stored, &s->cache, err);
     free(stored);
-    return rc;
+    return rc < 0 ? rc : cache_add_keys(s->cache, STR(SERVICE_PORT_PREFIX), err);
 }
 
 static int start_identities(struct api_server *s, struct err *err)

@@ -141,16 +141,6 @@ static struct str port_key(struct arena *a, int64_t port)
     return arena_printf(a, SERVICE_PORT_PREFIX "%05lld", (long long)port);
 }
 
-static bool mark_port(void *arg, const struct kv_pair *pair)
-{
-    bool *taken = arg;
-    int64_t port;
-    if (str_to_i64(str_sub(pair->key, sizeof SERVICE_PORT_PREFIX - 1, pair->key.len), &port) && port >= NODE_PORT_MIN &&
-        port <= NODE_PORT_MAX)
-        taken[port - NODE_PORT_MIN] = true;
-    return true;
-}
-
 static bool claimed_here(const struct write *w, struct str key)
 {
     for (size_t i = 0; i < w->n_ops; i++)
@@ -159,15 +149,21 @@ static bool claimed_here(const struct write *w, struct str key)
     return false;
 }
 
-static int64_t choose_port(struct registry_call *c, const bool *taken)
+static bool port_taken(struct registry_call *c, int64_t port)
+{
+    return cache_has_key(c->server->cache, port_key(c->arena, port));
+}
+
+static int64_t choose_port(struct registry_call *c)
 {
     const uint32_t size = NODE_PORT_MAX - NODE_PORT_MIN + 1,
                    band = size / 32; /* the lower ones are for those who choose */
     uint32_t start = random_below(size - band);
     for (uint32_t i = 0; i < size; i++) {
         uint32_t at = i < size - band ? band + (start + i) % (size - band) : i - (size - band);
-        if (!taken[at] && !claimed_here(c->write, port_key(c->arena, NODE_PORT_MIN + at)))
-            return NODE_PORT_MIN + at;
+        int64_t port = NODE_PORT_MIN + at;
+        if (!port_taken(c, port) && !claimed_here(c->write, port_key(c->arena, port)))
+            return port;
     }
     return 0;
 }
@@ -175,9 +171,6 @@ static int64_t choose_port(struct registry_call *c, const bool *taken)
 int node_port_claim(struct registry_call *c, const struct value *service, int64_t asked, struct str field,
                     struct problems *p, int64_t *ret, struct err *err)
 {
-    bool taken[NODE_PORT_MAX - NODE_PORT_MIN + 1] = {0};
-    struct str prefix = STR(SERVICE_PORT_PREFIX);
-    int64_t revision;
     *ret = asked;
     if (asked && (asked < NODE_PORT_MIN || asked > NODE_PORT_MAX)) {
         problems_add(p, PROBLEM_INVALID, field, value_int(c->arena, asked),
@@ -185,14 +178,11 @@ int node_port_claim(struct registry_call *c, const struct value *service, int64_
                      NODE_PORT_MAX);
         return 0;
     }
-    int rc = kv_range(c->server->kv, prefix, kv_prefix_end(c->arena, prefix), 0, 0, mark_port, taken, &revision, err);
-    if (rc < 0)
-        return rc;
-    if (asked && taken[asked - NODE_PORT_MIN]) {
+    if (asked && port_taken(c, asked)) {
         problems_add(p, PROBLEM_INVALID, field, value_int(c->arena, asked), "provided port is already allocated");
         return 0;
     }
-    if (!asked && !(*ret = choose_port(c, taken)))
+    if (!asked && !(*ret = choose_port(c)))
         return err_set(err, ERR_INTERNAL, "failed to allocate a nodePort: range is full");
     struct str key = port_key(c->arena, *ret);
     if (!claimed_here(c->write, key))

@@ -20,6 +20,7 @@ struct listing {
     struct object_tree *tree;
     struct object_tree_iter iter;
     struct str after_namespace, after_name;
+    int64_t exact; /* the revision chosen */
     bool continued;
     int64_t left; /* items still to write, -1 = all */
     int64_t remaining;
@@ -156,14 +157,6 @@ static void go_on(struct listing *l)
 
 /* ---- choosing the snapshot ---- */
 
-static void fail(struct api_request *req, const struct err *err)
-{
-    struct listing *l = req->state;
-    if (l->tree)
-        object_tree_put(l->tree);
-    api_answer_err(req, err);
-}
-
 static int expired(struct listing *l, struct err *err)
 {
     struct api_request *req = l->req;
@@ -182,14 +175,14 @@ static int expired(struct listing *l, struct err *err)
         "list.");
 }
 
-/* 0 with l->tree set, 1 when the newest snapshot not older than *ret_at_least serves. */
-static int choose_snapshot(struct listing *l, int64_t *ret_at_least, struct err *err)
+/* 0 when the snapshot of exactly *ret_revision is wanted, 1 when the newest not older than that serves. */
+static int choose_snapshot(struct listing *l, int64_t *ret_revision, struct err *err)
 {
     struct api_request *req = l->req;
     const struct api_options *o = &req->options;
     int64_t revision;
     bool exact = str_eqz(o->resource_version_match, "Exact");
-    *ret_at_least = 0;
+    *ret_revision = 0;
     if (o->continue_.len) {
         if (o->resource_version.len && !str_eqz(o->resource_version, "0"))
             return err_set(err, ERR_BAD_REQUEST, "specifying resource version is not allowed when using continue");
@@ -206,12 +199,9 @@ static int choose_snapshot(struct listing *l, int64_t *ret_at_least, struct err 
             return err->code;
         if (o->limit > 0 && revision > 0 && !o->resource_version_match.len)
             exact = true;
-        *ret_at_least = revision;
     }
-    if (!exact || revision == 0)
-        return 1;
-    int rc = cache_snapshot_at(req->server->cache, api_store(req), revision, &l->tree, err);
-    return rc == ERR_EXPIRED ? expired(l, err) : rc;
+    *ret_revision = revision;
+    return !exact || revision == 0 ? 1 : 0;
 }
 
 static void find_page_end(struct listing *l)
@@ -330,20 +320,42 @@ static void begin_newest(struct api_request *req)
     begin(l);
 }
 
+static void exact_ready(void *arg, struct object_tree *tree, const struct err *err)
+{
+    struct listing *l = arg;
+    struct err own = ERR_INIT;
+    l->tree = tree;
+    if (!err) {
+        begin(l);
+        return;
+    }
+    own = *err;
+    if (own.code == ERR_EXPIRED)
+        expired(l, &own);
+    verb_answer_store_err(l->req, &own);
+}
+
+static void begin_exact(struct api_request *req)
+{
+    struct listing *l = req->state;
+    cache_snapshot_read(req->server->cache, api_store(req), l->exact, req->loop, exact_ready, l);
+}
+
 void verb_list(struct api_request *req)
 {
     struct err err = ERR_INIT;
     struct listing *l = ARENA_NEW(req->arena, struct listing);
-    int64_t at_least = 0;
     l->req = req;
     req->state = l;
     int rc = selection_parse(req, &l->selection, &err);
     if (rc == 0)
-        rc = choose_snapshot(l, &at_least, &err);
+        rc = choose_snapshot(l, &l->exact, &err);
     if (rc < 0)
-        fail(req, &err);
-    else if (rc == 0)
-        begin(l);
-    else
-        verb_after_revision(req, at_least, begin_newest);
+        api_answer_err(req, &err);
+    else if (rc > 0)
+        verb_after_revision(req, l->exact, begin_newest);
+    else if (cache_always_newest(req->server->cache))
+        begin_exact(req);
+    else /* another server may have said it, which was ahead */
+        verb_after_revision(req, l->exact, begin_exact);
 }

@@ -308,7 +308,7 @@ static void begin(struct api_request *req)
     req->on_drain = on_drain;
     timer_start(&w->timeout, req->loop, timeout_s * 1000, on_timeout, w);
     if (!w->initial) {
-        go_live(w, revision);
+        go_live(w, revision ? revision : cache_revision(req->server->cache));
         return;
     }
     w->tree = cache_snapshot(req->server->cache, api_store(req));

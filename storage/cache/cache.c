@@ -138,6 +138,7 @@ void cache_destroy(struct cache *c)
         return;
     kv_set_publish(c->kv, NULL, NULL);
     hub_finish(c);
+    keys_finish(c);
     for (size_t i = 0; i < c->all.len; i++)
         store_destroy(c->all.items[i]);
     vec_free(&c->all);

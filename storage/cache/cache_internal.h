@@ -48,6 +48,14 @@ struct event_batch { /* what one publication gives the loops */
 
 struct revision_waiter;
 
+struct key_set { /* keys.c */
+    struct str prefix;
+    pthread_mutex_t lock;
+    struct map revisions; /* key -> revision it was written at, as a pointer; while loading -revision it went away at */
+    bool loading;
+    struct key_set *next;
+};
+
 struct cache {
     struct kv *kv;
     _Atomic int64_t revision;
@@ -55,7 +63,8 @@ struct cache {
     pthread_mutex_t publish_lock;
     struct map by_prefix; /* storage prefix -> store */
     VEC(struct store *) all;
-    struct arena *scratch; /* publishing */
+    struct key_set *key_sets; /* publish_lock */
+    struct arena *scratch;    /* publishing */
     _Atomic size_t history_bytes;
 
     pthread_mutex_t hub_lock;
@@ -97,6 +106,10 @@ int history_event(struct store *s, struct arena *scratch, const struct kv_event 
 
 /* load.c */
 int store_load(struct store *s, int64_t revision, struct object_tree **ret, int64_t *ret_revision, struct err *err);
+
+/* keys.c; publish_lock held */
+void keys_publish(struct cache *c, const struct kv_event *e);
+void keys_finish(struct cache *c);
 
 /* wait.c */
 void cache_wake_waiters(struct cache *c, int64_t revision);

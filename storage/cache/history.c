@@ -200,18 +200,17 @@ static struct object_tree *undo(struct object_tree *t, struct watch_event **even
     return object_tree_set_revision(t, revision);
 }
 
-int cache_snapshot_at(struct cache *c, const struct resource *r, int64_t revision, struct object_tree **ret,
-                      struct err *err)
+/* 1: it is not in memory. */
+static int snapshot_near(struct store *s, int64_t revision, struct object_tree **ret, struct err *err)
 {
-    struct store *s = cache_store(c, r);
-    int64_t newest = cache_revision(c);
+    int64_t newest = cache_revision(s->cache);
     struct watch_event **events;
     size_t n;
 
     if (revision > newest)
         return err_set(err, ERR_TIMEOUT, "Too large resource version: %lld, current: %lld", (long long)revision,
                        (long long)newest);
-    if (revision < kv_compacted_revision(c->kv))
+    if (revision < kv_compacted_revision(s->cache->kv))
         return err_set(err, ERR_EXPIRED, "The resourceVersion for the provided list is too old.");
     pthread_mutex_lock(&s->lock);
     *ret = find_kept(s, revision, clock_mono_ms());
@@ -222,16 +221,69 @@ int cache_snapshot_at(struct cache *c, const struct resource *r, int64_t revisio
         *ret = undo(*ret, events, n, revision);
         if (n)
             keep(s, *ret);
-        return 0;
     }
-    if (*ret)
-        return 0;
+    return *ret ? 0 : 1;
+}
+
+static int snapshot_far(struct store *s, int64_t revision, struct object_tree **ret, struct err *err)
+{
     int64_t read_at;
     int rc = store_load(s, revision, ret, &read_at, err);
+
     if (rc == ERR_EXPIRED)
         return err_set(err, ERR_EXPIRED, "The resourceVersion for the provided list is too old.");
-    if (rc < 0)
-        return rc;
-    keep(s, *ret);
-    return 0;
+    if (rc == 0)
+        keep(s, *ret);
+    return rc;
+}
+
+int cache_snapshot_at(struct cache *c, const struct resource *r, int64_t revision, struct object_tree **ret,
+                      struct err *err)
+{
+    struct store *s = cache_store(c, r);
+    int rc = snapshot_near(s, revision, ret, err);
+
+    return rc > 0 ? snapshot_far(s, revision, ret, err) : rc;
+}
+
+struct far_read {
+    struct store *store;
+    int64_t revision;
+    cache_snapshot_done *done;
+    void *arg;
+    struct object_tree *tree;
+    struct err err;
+    int rc;
+};
+
+static void read_far(void *arg)
+{
+    struct far_read *f = arg;
+
+    f->rc = snapshot_far(f->store, f->revision, &f->tree, &f->err);
+}
+
+static void far_ready(void *arg)
+{
+    struct far_read *f = arg;
+
+    f->done(f->arg, f->rc < 0 ? NULL : f->tree, f->rc < 0 ? &f->err : NULL);
+    free(f);
+}
+
+void cache_snapshot_read(struct cache *c, const struct resource *r, int64_t revision, struct loop *loop,
+                         cache_snapshot_done *done, void *arg)
+{
+    struct store *s = cache_store(c, r);
+    struct object_tree *tree = NULL;
+    struct err err;
+    int rc = snapshot_near(s, revision, &tree, &err);
+
+    if (rc <= 0) {
+        done(arg, tree, rc < 0 ? &err : NULL);
+        return;
+    }
+    struct far_read *f = MEM_NEW(struct far_read);
+    *f = (struct far_read){.store = s, .revision = revision, .done = done, .arg = arg};
+    loop_work(loop, read_far, far_ready, f);
 }

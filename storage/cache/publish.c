@@ -174,8 +174,10 @@ void cache_publish(void *arg, const struct kv_event *events, size_t n, int64_t r
         struct commit_item *item = events[i].cookie;
         struct store *s = item ? item->store : find_store(c, events[i].pair.key);
 
-        if (!s)
+        if (!s) {
+            keys_publish(c, &events[i]);
             continue;
+        }
         if (s->loading) {
             queue_event(c, s, &events[i]);
             continue;
