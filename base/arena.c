@@ -23,7 +23,7 @@ struct arena_defer {
 struct arena {
     struct arena_block *blocks; /* all but the first, newest first */
     char *at, *end;             /* free room in the newest block */
-    size_t used, limit, next_size;
+    size_t used, limit, first_size, next_size;
     struct arena_defer *defers;
 };
 
@@ -36,9 +36,9 @@ static void arena_init(struct arena *a)
 {
     a->blocks = NULL;
     a->at = (char *)a + arena_round(sizeof *a);
-    a->end = (char *)a + ARENA_FIRST_BLOCK;
+    a->end = (char *)a + a->first_size;
     a->used = 0;
-    a->next_size = 2 * ARENA_FIRST_BLOCK;
+    a->next_size = a->first_size < ARENA_FIRST_BLOCK ? a->first_size : 2 * ARENA_FIRST_BLOCK;
     a->defers = NULL;
 }
 
@@ -46,6 +46,17 @@ struct arena *arena_create(size_t limit_bytes)
 {
     struct arena *a = mem_alloc(ARENA_FIRST_BLOCK);
     a->limit = limit_bytes;
+    a->first_size = ARENA_FIRST_BLOCK;
+    arena_init(a);
+    return a;
+}
+
+struct arena *arena_create_small(size_t first_block)
+{
+    assert(first_block >= 256 && first_block <= ARENA_FIRST_BLOCK);
+    struct arena *a = mem_alloc(first_block);
+    a->limit = 0;
+    a->first_size = first_block;
     arena_init(a);
     return a;
 }

@@ -17,8 +17,11 @@
 struct arena;
 
 struct arena *arena_create(size_t limit_bytes); /* 0 = no limit */
-void arena_destroy(struct arena *a);            /* NULL is fine */
-void arena_reset(struct arena *a);              /* keeps the first block for reuse */
+/* Blocks grow from `first_block` bytes (the struct's own included) instead: for many arenas that live long and hold
+ * little. */
+struct arena *arena_create_small(size_t first_block);
+void arena_destroy(struct arena *a); /* NULL is fine */
+void arena_reset(struct arena *a);   /* keeps the first block for reuse */
 bool arena_over_limit(const struct arena *a);
 size_t arena_used(const struct arena *a);
 

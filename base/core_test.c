@@ -57,6 +57,14 @@ static void test_arena(void **state)
     assert_int_equal(v.items[999], 999);
     arena_destroy(a);
     arena_destroy(NULL);
+    a = arena_create_small(512); /* also when it starts over, and for more than fits */
+    for (int i = 0; i < 2; i++) {
+        memset(arena_alloc(a, 300), 1, 300);
+        memset(arena_alloc(a, 300), 2, 300);
+        memset(arena_alloc(a, 5000), 3, 5000);
+        arena_reset(a);
+    }
+    arena_destroy(a);
 }
 
 static void test_str_numbers(void **state)

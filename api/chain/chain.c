@@ -409,9 +409,12 @@ static struct str audit_id_new(struct arena *a)
     return (struct str){p, 36};
 }
 
+/* Watches are many, stay long and hold little. */
+#define WATCH_BLOCK (2560 - 16)
+
 static struct chain_request *start(struct api_server *server, struct http_exchange *ex)
 {
-    struct arena *a = arena_create(0);
+    struct arena *a = str_contains(ex->query, STR("watch=")) ? arena_create_small(WATCH_BLOCK) : arena_create(0);
     struct chain_request *c = ARENA_NEW(a, struct chain_request);
     c->start_us = clock_mono_us();
     c->req = (struct api_request){

@@ -35,6 +35,7 @@ enum {
     HTTP_BURST = 65536,       /* bytes gathered for one write to the socket */
     HTTP_READ_SIZE = 65536,
     HTTP_POOLED_ARENAS = 256,
+    HTTP_EXCHANGE_BLOCK = 2048 - 16, /* an exchange with its headers: thousands of them may wait for events */
 };
 
 struct slice_queue {

@@ -41,7 +41,7 @@ void slice_queue_drop(struct slice_queue *q)
 struct exchange *exchange_create(struct http_conn *c)
 {
     struct http_worker *w = c->worker;
-    struct arena *a = w->n_arenas ? w->arenas[--w->n_arenas] : arena_create(0);
+    struct arena *a = w->n_arenas ? w->arenas[--w->n_arenas] : arena_create_small(HTTP_EXCHANGE_BLOCK);
     struct exchange *ex = ARENA_NEW(a, struct exchange);
     ex->pub.arena = a;
     ex->pub.loop = w->loop;

@@ -12,7 +12,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { STEP_EVENTS = 256, STEP_CAP = 1024, STORED_EVENTS = 1024, STORED_BYTES = 8 << 20 };
+enum { STEP_EVENTS = 256, STEP_CAP = 1024, STORED_EVENTS = 1024, STORED_BYTES = 8 << 20, KEPT_DELIVERIES = 8 };
 
 static void kick(struct watch *w);
 
@@ -63,6 +63,8 @@ void watch_flush(struct watch *w)
     w->out.len = 0;
     if (n && !w->dead)
         w->fn(w->arg, w->out.items, n);
+    if (w->out.cap > KEPT_DELIVERIES) /* a burst's room is not kept by each of thousands */
+        vec_free(&w->out);
 }
 
 void watch_bookmark(struct watch *w)
