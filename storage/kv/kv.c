@@ -144,6 +144,22 @@ void kv_publish(struct kv *kv, const struct kv_event *events, size_t n, int64_t 
     pthread_mutex_unlock(&kv->publish_lock);
 }
 
+void kv_set_restart(struct kv *kv, kv_restart_fn *fn, void *arg)
+{
+    pthread_mutex_lock(&kv->publish_lock);
+    kv->restart = fn;
+    kv->restart_arg = arg;
+    pthread_mutex_unlock(&kv->publish_lock);
+}
+
+void kv_restart(struct kv *kv, enum kv_restart step, const struct kv_pair *pairs, size_t n, int64_t revision)
+{
+    pthread_mutex_lock(&kv->publish_lock);
+    if (kv->restart)
+        kv->restart(kv->restart_arg, step, pairs, n, revision);
+    pthread_mutex_unlock(&kv->publish_lock);
+}
+
 void kv_add_listener(struct kv *kv, struct kv_listener *l)
 {
     pthread_mutex_lock(&kv->publish_lock);

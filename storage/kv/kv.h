@@ -116,6 +116,13 @@ struct kv_event {
 typedef void kv_publish_fn(void *arg, const struct kv_event *events, size_t n, int64_t revision);
 void kv_set_publish(struct kv *kv, kv_publish_fn *fn, void *arg);
 
+/* A store that lost sight of its history (an etcd cluster that compacted past what this server had seen) starts over:
+ * the hook is told all there is as of `revision`, in pieces, on the committer's thread; what is not among it is gone. A
+ * new beginning before the end makes the one before void. Set before the first transaction. */
+enum kv_restart { KV_RESTART_BEGIN, KV_RESTART_PAIRS, KV_RESTART_END };
+typedef void kv_restart_fn(void *arg, enum kv_restart step, const struct kv_pair *pairs, size_t n, int64_t revision);
+void kv_set_restart(struct kv *kv, kv_restart_fn *fn, void *arg);
+
 /* Further listeners, called after the hook, on the same thread and terms: as cheap as can be. The listener is the
  * caller's, linked in until it is removed; no call is under way when kv_remove_listener returns. */
 struct kv_listener {
@@ -186,6 +193,7 @@ struct kv_rocksdb_options {
 };
 int kv_open_rocksdb(const struct kv_rocksdb_options *opt, struct kv **ret, struct err *err);
 int kv_open_memory(struct kv **ret, struct err *err);
+int kv_open_memory_for(int64_t history_ms, struct kv **ret, struct err *err);
 
 /* An etcd cluster (3.4 or later), whose keys and values stand there as a stock API server would write them. Waits up to
  * ten seconds for it. kv_range, kv_history and the calls that wait may take a network's time; none may be made inside
@@ -199,7 +207,8 @@ struct kv_etcd_options {
     int64_t history_ms;                         /* how long old versions are kept, default 5 minutes */
 };
 int kv_open_etcd(const struct kv_etcd_options *opt, struct kv **ret, struct err *err);
-/* The same from text: "URL,URL…[;ca=FILE][;cert=FILE][;key=FILE][;user=NAME][;password-file=FILE][;prefix=TEXT]". */
+/* The same from text: "URL,URL…[;ca=FILE][;cert=FILE][;key=FILE][;user=NAME][;password-file=FILE][;prefix=TEXT]
+ * [;history-ms=N]". */
 int kv_open_etcd_text(const char *text, struct kv **ret, struct err *err);
 
 /* The key after every key that starts with prefix. */

@@ -41,6 +41,8 @@ struct kv {
     pthread_mutex_t publish_lock;
     kv_publish_fn *publish;
     void *publish_arg;
+    kv_restart_fn *restart;
+    void *restart_arg;
     struct kv_listener *listeners;
     const struct kv_transform *transforms[256];
     const struct kv_transform *(*choose)(void *arg, struct str key);
@@ -51,6 +53,7 @@ void kv_init(struct kv *kv, const struct kv_ops *ops);
 void kv_finish(struct kv *kv);
 /* Calls the hook, if there is one. */
 void kv_publish(struct kv *kv, const struct kv_event *events, size_t n, int64_t revision);
+void kv_restart(struct kv *kv, enum kv_restart step, const struct kv_pair *pairs, size_t n, int64_t revision);
 /* A stored value, its transform byte taken off, opened; appended to out. */
 int kv_open_value(struct kv *kv, struct str key, uint8_t transform, struct str payload, struct buf *out,
                   struct err *err);

@@ -75,11 +75,11 @@ struct etcd {
         int64_t received; /* whole revisions that are in the queue or published */
         struct etcd_chunk *partial;
         struct etcd_chunk *first, *last;
-        bool lost; /* compacted under us */
     } watch;
-    struct etcd_wait *waits;   /* by revision */
-    struct map expected;       /* key -> how many transactions with a cookie for it are under way, as a pointer */
-    struct etcd_txn *answered; /* with cookies, not yet published */
+    struct etcd_resync *resync; /* under way */
+    struct etcd_wait *waits;    /* by revision */
+    struct map expected;        /* key -> how many transactions with a cookie for it are under way, as a pointer */
+    struct etcd_txn *answered;  /* with cookies, not yet published */
 
     struct etcd_lease_slot slots[ETCD_SHARED_LEASES];
     struct etcd_probe *probes, *probing;
@@ -145,6 +145,12 @@ void etcd_watch_stop(struct etcd *e);
 void etcd_watch_pump(struct etcd *e); /* publishes what need not wait any more */
 void etcd_wait(struct etcd *e, struct etcd_wait *w);
 void etcd_waits_end(struct etcd *e, const struct err *err);
+
+void etcd_watch_from(struct etcd *e, int64_t revision); /* everything up to there is known */
+
+/* resync.c */
+void etcd_resync_start(struct etcd *e);
+void etcd_resync_end(struct etcd *e); /* the store closes */
 
 /* range.c, history.c: on the caller's thread */
 int etcd_range(struct kv *kv, struct str key, struct str end, int64_t revision, size_t limit, kv_range_fn *fn,

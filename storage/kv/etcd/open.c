@@ -40,6 +40,7 @@ static void let_go(void *arg)
     etcd_calls_end(e, &err); /* an end may have begun something */
     etcd_waits_end(e, &err);
     etcd_watch_stop(e);
+    etcd_resync_end(e);
     grpc_channel_destroy(e->channel);
     loop_stop(e->loop);
 }

@@ -330,13 +330,12 @@ static void published(struct etcd_wait *w, const struct err *err)
 {
     struct etcd_txn *t = (struct etcd_txn *)((char *)w - offsetof(struct etcd_txn, wait));
 
-    if (err) { /* closing: it may not have been claimed */
-        struct etcd_txn **at = &t->store->answered;
-        while (*at && *at != t)
-            at = &(*at)->next;
-        if (*at)
-            *at = t->next;
-    }
+    /* When the store closes, or has started over, its events were not claimed. */
+    struct etcd_txn **at = &t->store->answered;
+    while (*at && *at != t)
+        at = &(*at)->next;
+    if (*at)
+        *at = t->next;
     txn_end(t, err);
 }
 

@@ -166,14 +166,10 @@ static void watch_canceled(struct etcd *e, const Etcdserverpb__WatchResponse *r)
 
     grpc_cancel(e->watch.stream);
     if (r->compact_revision > e->watch.received) {
-        /* Deletions of the time in between cannot be told any more. */
-        e->watch.lost = true;
+        /* What was deleted in between cannot be told any more. */
         e->watch.stream = NULL;
-        snprintf(
-            text, sizeof text,
-            "etcd's history from revision %lld on was compacted while it could not be reached: restart this server",
-            (long long)e->watch.received);
-        etcd_trouble_set(e, text);
+        etcd_compacted_raise(e, r->compact_revision);
+        etcd_resync_start(e);
         return;
     }
     snprintf(text, sizeof text, "etcd at %s ended the watch: %s", grpc_channel_endpoint(e->channel), r->cancel_reason);
@@ -234,10 +230,27 @@ static void watch_open(void *arg)
     grpc_send(e->watch.stream, &request.base);
 }
 
+static void drop_queue(struct etcd *e)
+{
+    chunk_free(e->watch.partial);
+    e->watch.partial = NULL;
+    for (struct etcd_chunk *c; (c = e->watch.first);) {
+        e->watch.first = c->next;
+        chunk_free(c);
+    }
+    e->watch.last = NULL;
+}
+
+void etcd_watch_from(struct etcd *e, int64_t revision)
+{
+    drop_queue(e);
+    e->watch.received = revision;
+    watch_open(e);
+}
+
 void etcd_watch_start(struct etcd *e)
 {
-    e->watch.received = atomic_load(&e->revision);
-    watch_open(e);
+    etcd_watch_from(e, atomic_load(&e->revision));
 }
 
 void etcd_watch_stop(struct etcd *e)
@@ -245,10 +258,5 @@ void etcd_watch_stop(struct etcd *e)
     timer_stop(&e->watch.retry);
     grpc_cancel(e->watch.stream);
     e->watch.stream = NULL;
-    chunk_free(e->watch.partial);
-    e->watch.partial = NULL;
-    for (struct etcd_chunk *c; (c = e->watch.first);) {
-        e->watch.first = c->next;
-        chunk_free(c);
-    }
+    drop_queue(e);
 }
