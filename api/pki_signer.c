@@ -174,7 +174,8 @@ static void on_change(void *arg, const struct object *old, const struct object *
     arena_destroy(a);
 }
 
-int pki_signer_start(struct api_server *server, struct loop *loop, struct pki_signer **ret, struct err *err)
+int pki_signer_start(struct api_server *server, struct loop *loop, const struct client_fence *fence,
+                     struct pki_signer **ret, struct err *err)
 {
     static const char *const groups[] = {"system:serviceaccounts", "system:serviceaccounts:kube-system",
                                          "system:authenticated", NULL};
@@ -182,6 +183,8 @@ int pki_signer_start(struct api_server *server, struct loop *loop, struct pki_si
     struct pki_signer *s = calloc(1, sizeof *s);
     s->server = server;
     s->client = client_create_local(server, loop, "system:serviceaccount:kube-system:certificate-controller", groups);
+    if (fence)
+        client_fence(s->client, fence);
     struct informer_options opt = {.resource =
                                        resource_find(STR("certificates.k8s.io"), STR("certificatesigningrequests")),
                                    .on_change = on_change,

@@ -8,8 +8,10 @@
 #include "api/server.h"
 
 struct pki_signer;
-/* On the loop's thread. */
-int pki_signer_start(struct api_server *server, struct loop *loop, struct pki_signer **ret, struct err *err);
+/* On the loop's thread. Writes are made behind `fence` (api/client/client.h; NULL = none). */
+struct client_fence;
+int pki_signer_start(struct api_server *server, struct loop *loop, const struct client_fence *fence,
+                     struct pki_signer **ret, struct err *err);
 void pki_signer_stop(struct pki_signer *s); /* NULL is fine */
 
 /* What becomes of a request, from its spec alone (tests). 0 = not ours to approve; else the condition's message. */

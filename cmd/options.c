@@ -114,9 +114,13 @@ static int read_value(const struct command *c, const struct option_spec *s, cons
         *(const char **)s->value = text;
         return 0;
     case OPTION_BOOL:
+    case OPTION_MAYBE:
         if (strcmp(text, "true") != 0 && strcmp(text, "false") != 0)
             return refuse(c, "--%s=%s: give true or false, or nothing", s->name, text);
-        *(bool *)s->value = strcmp(text, "true") == 0;
+        if (s->kind == OPTION_BOOL)
+            *(bool *)s->value = strcmp(text, "true") == 0;
+        else
+            *(int *)s->value = strcmp(text, "true") == 0;
         return 0;
     case OPTION_INT:
         return read_int(c, s, text);
@@ -195,7 +199,7 @@ static int read_flag(const struct command *c, const struct option_spec *specs, i
         return refuse_unknown(c, specs, name);
     if (value)
         return read_value(c, s, value + 1);
-    if (s->kind == OPTION_BOOL)
+    if (s->kind == OPTION_BOOL || s->kind == OPTION_MAYBE)
         return read_value(c, s, "true");
     if (*i + 1 >= argc)
         return refuse(c, "--%s needs a value: --%s %s", s->name, s->name, s->argument);

@@ -13,6 +13,7 @@
 enum option_kind {
     OPTION_STRING,      /* const char ** */
     OPTION_BOOL,        /* bool * */
+    OPTION_MAYBE,       /* int *: a boolean whose default depends: left alone unless given, then 0 or 1 */
     OPTION_INT,         /* int64_t *, between min and max when max > 0 */
     OPTION_DURATION_MS, /* int64_t *: Go durations, "90s", "1m30s", "250ms" */
     OPTION_CHOICES,     /* const char **: comma-separated, each one of `choices` (also comma-separated) */

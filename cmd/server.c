@@ -112,7 +112,7 @@ static void hold_signals(void)
     pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 
-static int serve(const struct api_server_options *opt, const char *disabled, int64_t began_ms)
+static int serve(const struct api_server_options *opt, const struct planes_options *parts, int64_t began_ms)
 {
     struct api_server *server;
     struct planes *planes;
@@ -120,7 +120,7 @@ static int serve(const struct api_server_options *opt, const char *disabled, int
     int rc = api_server_start(opt, &server, &err);
     if (rc < 0)
         return command_fail(&command_server, "%s", err.message);
-    rc = planes_start(server, !listed(disabled, "controllers"), !listed(disabled, "scheduler"), &planes, &err);
+    rc = planes_start(server, parts, &planes, &err);
     if (rc < 0) {
         api_server_stop(server);
         planes_destroy(planes);
@@ -144,7 +144,9 @@ static int run(int argc, char **argv)
                                      .service_cidr = "10.96.0.0/16",
                                      .pod_cidr = "10.244.0.0/16",
                                      .snapshot_keep = 10};
+    struct planes_options parts = {.times = LEADER_TIMES_DEFAULT};
     const char *disabled = NULL;
+    int elect = -1;
     int64_t began_ms = clock_mono_ms();
     bool verbose = false;
     int n, exit_code;
@@ -233,6 +235,25 @@ static int run(int argc, char **argv)
          .value = &opt.serve_etcd,
          .argument = "[https://]ADDR:PORT",
          .help = "serve etcd's v3 API there, too; in clear text on loopback (nowhere)"},
+        {.name = "leader-elect",
+         .kind = OPTION_MAYBE,
+         .value = &elect,
+         .help = "controllers and scheduler run on one server only (true with etcd, whose servers may be several)"},
+        {.name = "leader-elect-lease-duration",
+         .kind = OPTION_DURATION_MS,
+         .value = &parts.times.lease_duration_ms,
+         .argument = "DURATION",
+         .help = "how long others wait for a leader that does not renew (15s)"},
+        {.name = "leader-elect-renew-deadline",
+         .kind = OPTION_DURATION_MS,
+         .value = &parts.times.renew_deadline_ms,
+         .argument = "DURATION",
+         .help = "when a leader that cannot renew gives up (10s)"},
+        {.name = "leader-elect-retry-period",
+         .kind = OPTION_DURATION_MS,
+         .value = &parts.times.retry_period_ms,
+         .argument = "DURATION",
+         .help = "how often it renews, and others try (2s)"},
         {.name = "verbose", .kind = OPTION_BOOL, .value = &verbose, .help = "log more"},
         {0},
     };
@@ -240,11 +261,19 @@ static int run(int argc, char **argv)
         return exit_code;
     if (!values_fit(&opt))
         return 2;
+    parts.controllers = !listed(disabled, "controllers");
+    parts.scheduler = !listed(disabled, "scheduler");
+    parts.elect = elect < 0 ? strncmp(opt.store, "etcd=", 5) == 0 : elect;
+    const char *objection = parts.elect ? leader_times_objection(&parts.times) : NULL;
+    if (objection) {
+        command_fail(&command_server, "--leader-elect-…: %s", objection);
+        return 2;
+    }
     if (verbose)
         log_set_level(LOG_DEBUG);
     prepare_process();
     hold_signals();
-    return serve(&opt, disabled, began_ms);
+    return serve(&opt, &parts, began_ms);
 }
 
 const struct command command_server = {"server", "--data-dir DIR [flags]", "run the control plane", run};

@@ -100,7 +100,8 @@ static void on_flush(void *arg)
 
 /* ---- life ---- */
 
-int scheduler_start(struct api_server *server, struct loop *loop, struct scheduler **ret, struct err *err)
+int scheduler_start(struct api_server *server, struct loop *loop, const struct client_fence *fence,
+                    struct scheduler **ret, struct err *err)
 {
     static const char *const groups[] = {"system:authenticated", NULL};
     struct scheduler *s = MEM_NEW(struct scheduler);
@@ -110,6 +111,8 @@ int scheduler_start(struct api_server *server, struct loop *loop, struct schedul
         seed = (uint64_t)clock_mono_us();
     s->loop = loop;
     s->client = client_create_local(server, loop, "system:kube-scheduler", groups);
+    if (fence)
+        client_fence(s->client, fence);
     snapshot_init(&s->snapshot);
     cycle_init(&s->cycle, &s->snapshot, seed);
     scheduler_watch(s);

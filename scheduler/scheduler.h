@@ -11,8 +11,10 @@
 
 struct scheduler;
 
-/* Starts on `loop` with an identity of its own (system:kube-scheduler). */
-int scheduler_start(struct api_server *server, struct loop *loop, struct scheduler **ret, struct err *err);
+/* Starts on `loop` with an identity of its own (system:kube-scheduler). Every write is made behind `fence` (NULL =
+ * none). */
+int scheduler_start(struct api_server *server, struct loop *loop, const struct client_fence *fence,
+                    struct scheduler **ret, struct err *err);
 void scheduler_stop(struct scheduler *s); /* on its loop; NULL is fine */
 
 #endif

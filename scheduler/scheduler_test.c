@@ -209,7 +209,7 @@ static int setup(void **state)
         client, &(struct informer_options){.resource = resource_find(STR(""), STR("pods")), .on_change = on_change});
     events = client_informer(
         client, &(struct informer_options){.resource = resource_find(STR(""), STR("events")), .on_change = on_change});
-    assert_int_equal(scheduler_start(&server, loop, &scheduler, &err), 0);
+    assert_int_equal(scheduler_start(&server, loop, NULL, &scheduler, &err), 0);
     return 0;
 }
 

@@ -88,6 +88,7 @@ void outcome_requeue_at(struct outcome *out, int64_t at_ms); /* the earliest of 
 struct controllers_settings { /* what whoever starts the controllers knows; borrowed while they run */
     const char *ca_pem;       /* the cluster's certificate authority, NULL = none */
     const char *pod_cidr;     /* "10.244.0.0/16": nodes get a /24 each; NULL = somebody else gives them theirs */
+    const struct client_fence *fence; /* every write is made behind it; NULL = none */
 };
 
 struct facts {

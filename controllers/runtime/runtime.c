@@ -377,6 +377,8 @@ static int start_one(struct controllers *c, struct api_server *server, struct ru
     r->all = c;
     r->controller = controller;
     r->client = client_create_local(server, c->loop, controller->user, groups);
+    if (c->settings->fence)
+        client_fence(r->client, c->settings->fence);
     r->view.feeds = calloc(most, sizeof *r->view.feeds);
     r->at = calloc(most, sizeof *r->at);
     assert(r->view.feeds && r->at);

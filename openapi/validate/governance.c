@@ -135,11 +135,8 @@ static void priority_class_update(struct check *c, const struct value *obj, cons
 static void lease(struct check *c, const struct value *obj)
 {
     const struct value *spec = value_getz(obj, "spec"), *seconds = value_getz(spec, "leaseDurationSeconds");
-    const struct value *holder = value_getz(spec, "holderIdentity");
     if (value_is(seconds, VALUE_INT) && seconds->integer <= 0)
         bad_invalid(c, AT(AT(NULL, "spec"), "leaseDurationSeconds"), seconds, "must be greater than 0");
-    if (value_is(holder, VALUE_STRING) && holder->string.len == 0)
-        bad_invalid(c, AT(AT(NULL, "spec"), "holderIdentity"), holder, "must not be empty");
 }
 
 const struct kind_rules governance_kinds[] = {
