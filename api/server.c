@@ -50,15 +50,18 @@ static int start_store(struct api_server *s, struct err *err)
     if (mkdir(dir, 0700) < 0 && errno != EEXIST)
         return err_set_errno(err, ERR_IO, errno, "create the data directory %s", dir);
     if (strcmp(s->options.store, "memory") == 0)
-        return kv_open_memory(&s->kv, err);
-    if (strncmp(s->options.store, "etcd=", 5) == 0)
-        return kv_open_etcd_text(s->options.store + 5, &s->kv, err);
+        return kv_open_memory_for(s->options.history_ms, &s->kv, err);
+    if (strncmp(s->options.store, "etcd=", 5) == 0) {
+        char text[4096];
+        snprintf(text, sizeof text, "%s;history-ms=%lld", s->options.store + 5, (long long)s->options.history_ms);
+        return kv_open_etcd_text(s->options.history_ms ? text : s->options.store + 5, &s->kv, err);
+    }
     if (strcmp(s->options.store, "rocksdb") != 0)
         return err_set(err, ERR_BAD_REQUEST, "--store %s is not known: use rocksdb, memory or etcd=URL,…",
                        s->options.store);
     char path[4096];
     snprintf(path, sizeof path, "%s/store", dir);
-    struct kv_rocksdb_options opt = {.dir = path};
+    struct kv_rocksdb_options opt = {.dir = path, .history_ms = s->options.history_ms};
     return kv_open_rocksdb(&opt, &s->kv, err);
 }
 

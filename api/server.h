@@ -37,6 +37,7 @@ struct api_server_options {
     const char *advertise_address; /* of the kubernetes endpoints; NULL = from listen */
     const char *encryption_config; /* EncryptionConfiguration file; NULL = DIR/pki/encryption.yaml, made when absent */
     const char *snapshot_dir;      /* NULL = data_dir/snapshots */
+    int64_t history_ms;            /* how long old versions are kept; 0 = five minutes */
     int64_t snapshot_every_ms;     /* 0 = none are taken by the server itself */
     int64_t snapshot_keep;         /* how many; 0 = all */
     const char *serve_etcd;        /* where to serve etcd's API, "[https://]ADDR:PORT"; NULL = nowhere */

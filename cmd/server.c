@@ -16,6 +16,8 @@
 
 #define GIVE_BACK_EVERY_S 3
 #define GIVE_BACK_ABOVE (1u << 20)
+#define COMPACTION_MS (5 * 60 * 1000)
+#define FOREVER_MS (100LL * 365 * 24 * 3600 * 1000)
 
 static bool listed(const char *list, const char *word)
 {
@@ -147,7 +149,7 @@ static int run(int argc, char **argv)
     struct planes_options parts = {.times = LEADER_TIMES_DEFAULT};
     const char *disabled = NULL;
     int elect = -1;
-    int64_t began_ms = clock_mono_ms();
+    int64_t began_ms = clock_mono_ms(), compaction_ms = COMPACTION_MS;
     bool verbose = false;
     int n, exit_code;
     const struct option_spec specs[] = {
@@ -213,6 +215,11 @@ static int run(int argc, char **argv)
          .value = &opt.encryption_config,
          .argument = "FILE",
          .help = "an EncryptionConfiguration, in place of DIR/pki/encryption.yaml"},
+        {.name = "etcd-compaction-interval",
+         .kind = OPTION_DURATION_MS,
+         .value = &compaction_ms,
+         .argument = "DURATION",
+         .help = "how long old versions are kept, in whatever store; 0 for ever (5m)"},
         {.name = "snapshot-every",
          .kind = OPTION_DURATION_MS,
          .value = &opt.snapshot_every_ms,
@@ -261,6 +268,7 @@ static int run(int argc, char **argv)
         return exit_code;
     if (!values_fit(&opt))
         return 2;
+    opt.history_ms = compaction_ms ? compaction_ms : FOREVER_MS;
     parts.controllers = !listed(disabled, "controllers");
     parts.scheduler = !listed(disabled, "scheduler");
     parts.elect = elect < 0 ? strncmp(opt.store, "etcd=", 5) == 0 : elect;

@@ -2,8 +2,9 @@
  *
  * The snapshot is chosen by resourceVersion, resourceVersionMatch and continue. With a limit the walk is made twice:
  * first to find where the page ends (the token and the remaining count stand in front of the items), then to write.
- * Writing yields to the loop every millisecond, stops while the client is slow, and gives a slow client up after a
- * while so that the snapshot unpins. */
+ * Writing yields to the loop every millisecond and stops while the client is slow. A client that takes nothing for a
+ * while, is slower than anybody on a network would be, or needs longer than history is kept is given up, so that the
+ * snapshot unpins. */
 #include "api/verbs/list.h"
 
 #include "base/clock.h"
@@ -11,8 +12,13 @@
 #include "openapi/object/object.h"
 
 #define SLICE_US 1000
+#define SLICE_OBJECTS 64 /* how many are looked at between two looks at the clock */
 #define CHUNK_BYTES (64u * 1024u)
-#define SLOW_READER_MS 60000
+#define STUCK_MS 60000             /* nothing taken */
+#define SLOW_MS 60000              /* after so long … */
+#define SLOW_BYTES_PER_MS 256      /* … slower than this on the average */
+#define LONGEST_MS (5 * 60 * 1000) /* however fast */
+#define LOOK_MS 5000               /* how often that is looked at */
 
 struct listing {
     struct api_request *req;
@@ -22,12 +28,15 @@ struct listing {
     struct str after_namespace, after_name;
     int64_t exact; /* the revision chosen */
     bool continued;
-    int64_t left; /* items still to write, -1 = all */
+    const struct object *last; /* of the page: borrowed from the tree */
+    int64_t seen, more;        /* that match: in the page, and behind it */
+    int64_t left;              /* items still to write, -1 = all */
     int64_t remaining;
     struct str continue_;
     bool first, waiting, native;
     struct pieces out;
-    struct timer deadline;
+    int64_t began_ms, waits_ms; /* since when it waits for the client */
+    struct timer look;
     bool posted;
 };
 
@@ -45,7 +54,7 @@ static void finish(struct listing *l, bool sent_all)
 {
     struct api_request *req = l->req;
     struct http_exchange *ex = req->exchange;
-    timer_stop(&l->deadline);
+    timer_stop(&l->look);
     pieces_free(&l->out);
     object_tree_put(l->tree);
     l->tree = NULL;
@@ -65,13 +74,21 @@ static void on_gone(struct api_request *req)
     finish(l, false);
 }
 
-static void too_slow(void *arg)
+static bool too_slow(const struct listing *l, int64_t now_ms)
+{
+    int64_t for_ms = now_ms - l->began_ms;
+    size_t sent = l->req->answer_bytes - http_unsent(l->req->exchange);
+    return (l->waiting && now_ms - l->waits_ms > STUCK_MS) || for_ms > LONGEST_MS ||
+           (for_ms > SLOW_MS && sent < (size_t)for_ms * SLOW_BYTES_PER_MS);
+}
+
+static void look(void *arg)
 {
     struct listing *l = arg;
-    if (!l->posted)
+    if (!l->posted && too_slow(l, clock_mono_ms()))
         finish(l, false);
     else
-        timer_start(&l->deadline, l->req->loop, 1000, too_slow, l);
+        timer_start(&l->look, l->req->loop, LOOK_MS, look, l);
 }
 
 static void on_drain(struct api_request *req)
@@ -79,7 +96,6 @@ static void on_drain(struct api_request *req)
     struct listing *l = req->state;
     if (l->waiting) {
         l->waiting = false;
-        timer_start(&l->deadline, req->loop, SLOW_READER_MS, too_slow, l);
         go_on(l);
     }
 }
@@ -116,7 +132,7 @@ static void go_on(struct listing *l)
     struct err err = ERR_INIT;
     int rc = 0;
     bool end = false;
-    while (rc == 0) {
+    for (unsigned n = 1; rc == 0; n++) {
         const struct object *o = l->left == 0 ? NULL : object_tree_next(&l->iter);
         if (!o) {
             end = true;
@@ -134,9 +150,11 @@ static void go_on(struct listing *l)
             pieces_send(req, &l->out);
             if (scratch)
                 arena_reset(scratch);
-            if (http_unsent(req->exchange) > HTTP_HIGH_WATER || clock_mono_us() > until)
+            if (http_unsent(req->exchange) > HTTP_HIGH_WATER)
                 break;
         }
+        if (n % SLICE_OBJECTS == 0 && clock_mono_us() > until)
+            break;
     }
     arena_destroy(scratch);
     if (end) {
@@ -149,6 +167,7 @@ static void go_on(struct listing *l)
     }
     if (http_unsent(req->exchange) > HTTP_HIGH_WATER) {
         l->waiting = true;
+        l->waits_ms = clock_mono_ms();
     } else {
         l->posted = true;
         loop_post(req->loop, step, l);
@@ -204,33 +223,48 @@ static int choose_snapshot(struct listing *l, int64_t *ret_revision, struct err 
     return !exact || revision == 0 ? 1 : 0;
 }
 
+static void start_answer(struct listing *l);
+static void find_page_end(struct listing *l);
+
+static void counting_step(void *arg)
+{
+    struct listing *l = arg;
+    if (!l->req->gone) {
+        find_page_end(l);
+        return;
+    }
+    object_tree_put(l->tree);
+    answer_end(l->req, 200);
+}
+
 static void find_page_end(struct listing *l)
 {
-    int64_t limit = l->req->options.limit, seen = 0, more = 0;
-    const struct object *o, *last = NULL;
-    l->left = -1;
-    l->remaining = -1;
-    if (limit <= 0)
-        return;
-    start_iter(l);
-    while ((o = object_tree_next(&l->iter))) {
-        if (!selection_matches(&l->selection, o))
-            continue;
-        if (seen < limit) {
-            last = o;
-            seen++;
-            continue;
+    int64_t limit = l->req->options.limit, until = clock_mono_us() + SLICE_US;
+    const struct object *o;
+    for (unsigned n = 1; (o = object_tree_next(&l->iter)); n++) {
+        bool matches = selection_matches(&l->selection, o);
+        if (matches && l->seen < limit) {
+            l->last = o;
+            l->seen++;
+        } else if (matches) {
+            l->more++;
+            if (!l->selection.all)
+                break; /* one is enough: with selectors the rest is not counted */
         }
-        more++;
-        if (!l->selection.all)
-            break; /* one is enough: with selectors the rest is not counted */
+        if (n % SLICE_OBJECTS == 0 && clock_mono_us() > until) {
+            loop_post(l->req->loop, counting_step, l);
+            return;
+        }
     }
-    if (!more)
-        return;
-    l->left = limit;
-    l->continue_ = continue_encode(l->req->arena, object_tree_revision(l->tree), last, l->req->resource->namespaced);
-    if (l->selection.all)
-        l->remaining = more;
+    if (l->more) {
+        l->left = limit;
+        cache_keep(l->req->server->cache, api_store(l->req), l->tree);
+        l->continue_ =
+            continue_encode(l->req->arena, object_tree_revision(l->tree), l->last, l->req->resource->namespaced);
+        if (l->selection.all)
+            l->remaining = l->more;
+    }
+    start_answer(l);
 }
 
 static void answer_in_process(struct listing *l)
@@ -299,7 +333,17 @@ static void begin(struct listing *l)
         }
         return;
     }
-    find_page_end(l);
+    l->left = l->remaining = -1;
+    start_iter(l);
+    if (req->options.limit > 0)
+        find_page_end(l);
+    else
+        start_answer(l);
+}
+
+static void start_answer(struct listing *l)
+{
+    struct api_request *req = l->req;
     if (answer_is_pretty(req) && object_tree_len(l->tree) <= 10000 && answer_pretty(l))
         return;
     l->native = answer_is_native(req);
@@ -309,7 +353,8 @@ static void begin(struct listing *l)
     start_iter(l);
     req->on_gone = on_gone;
     req->on_drain = on_drain;
-    timer_start(&l->deadline, req->loop, SLOW_READER_MS, too_slow, l);
+    l->began_ms = clock_mono_ms();
+    timer_start(&l->look, req->loop, LOOK_MS, look, l);
     go_on(l);
 }
 

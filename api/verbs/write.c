@@ -58,17 +58,22 @@ static struct cache_write *extra(struct write *w)
     return &w->extra[w->n_extra++];
 }
 
+/* Of what would not fit, the managed fields are left out. Upstream passes etcd's own words on, as a 500 without a
+ * reason. */
 static int make_object(struct write *w, const struct resource *r, struct value *v, struct object **ret, struct err *err)
 {
+    struct value *metadata = value_getz(v, "metadata");
     normalize(w->req->arena, resource_storage_version(r)->message, v);
     int rc = object_from_value(w->req->arena, r, v, 0, 0, ret, err);
-    if (rc < 0)
-        return rc;
-    if ((*ret)->body.len > OBJECT_MAX) {
+    if (rc == 0 && (*ret)->body.len > OBJECT_MAX && value_getz(metadata, "managedFields")) {
         object_put(*ret);
-        return err_set(err, ERR_TOO_LARGE, "etcdserver: request is too large");
+        value_removez(metadata, "managedFields");
+        rc = object_from_value(w->req->arena, r, v, 0, 0, ret, err);
     }
-    return 0;
+    if (rc < 0 || (*ret)->body.len <= OBJECT_MAX)
+        return rc;
+    object_put(*ret);
+    return api_err_bare(w->req, err, "etcdserver: request is too large");
 }
 
 int write_also_create(struct write *w, const struct resource *r, struct value *v, struct err *err)

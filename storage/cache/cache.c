@@ -42,8 +42,6 @@ static void store_destroy(struct store *s)
         ref_put(&s->queued.items[i]->ref);
     vec_free(&s->queued);
     history_finish(s);
-    for (int i = 0; i < KEPT_ROOTS; i++)
-        object_tree_put(s->kept[i].tree);
     object_tree_put(s->root);
     pthread_mutex_destroy(&s->lock);
     free(s);
@@ -83,7 +81,7 @@ int cache_add_resource(struct cache *c, const struct resource *r, struct err *er
         return 0;
     struct store *s = announce(c, stored);
     struct object_tree *root;
-    int rc = store_load(s, 0, &root, &revision, err);
+    int rc = store_load(s, 0, NULL, &root, &revision, err);
     if (rc < 0) {
         withdraw(c, s);
         return err_context(err, "load " STR_FMT, STR_ARG(stored->name));

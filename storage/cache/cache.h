@@ -38,6 +38,9 @@ int cache_snapshot_at(struct cache *c, const struct resource *r, int64_t revisio
 typedef void cache_snapshot_done(void *arg, struct object_tree *tree, const struct err *err);
 void cache_snapshot_read(struct cache *c, const struct resource *r, int64_t revision, struct loop *loop,
                          cache_snapshot_done *done, void *arg);
+/* Somebody will ask for this tree's revision again soon (a list in pages): it stays at hand for a minute after the last
+ * time, also when the history moves on. */
+void cache_keep(struct cache *c, const struct resource *r, struct object_tree *t);
 /* Keys without objects (claims of node ports): which there are under `prefix`, kept in memory from now on. */
 int cache_add_keys(struct cache *c, struct str prefix, struct err *err);
 bool cache_has_key(struct cache *c, struct str key); /* under one of those prefixes */

@@ -15,13 +15,15 @@ enum {
     CACHE_RESOURCES_MAX = 16384,
     HISTORY_EVENTS = 8192,   /* per resource */
     HISTORY_BYTES = 8 << 20, /* of states nobody else holds, all resources together */
-    KEPT_ROOTS = 4,          /* per resource: trees of the past that a paged list comes back to */
+    KEPT_ROOTS = 32,         /* per resource: trees of the past that a paged list comes back to */
     KEPT_ROOT_MS = 60 * 1000,
+    KEPT_SWEEP_MS = 5 * 1000,
 };
 
 struct kept_root {
     struct object_tree *tree;
     int64_t used_ms;
+    uint64_t use; /* the store's kept_uses then: who is oldest */
 };
 
 struct store { /* one resource */
@@ -31,8 +33,10 @@ struct store { /* one resource */
     struct object_tree *root;
     struct watch_event **ring; /* history: events[first .. first + len), modulo HISTORY_EVENTS; NULL until the first */
     size_t first, len;
-    int64_t floor; /* every event after this revision is in the ring */
-    struct kept_root kept[KEPT_ROOTS];
+    int64_t floor;          /* every event after this revision is in the ring */
+    struct kept_root *kept; /* KEPT_ROOTS places, NULL until the first */
+    size_t n_kept;
+    uint64_t kept_uses;
 
     struct object_tree *working; /* the committer's, while it publishes a batch */
     bool loading;                /* cache_add_resource is reading it: events wait in `queued` */
@@ -66,6 +70,8 @@ struct cache {
     struct key_set *key_sets; /* publish_lock */
     struct arena *scratch;    /* publishing */
     _Atomic size_t history_bytes;
+    _Atomic size_t n_kept; /* trees of the past, all resources together */
+    int64_t swept_ms;      /* publish_lock: when they were last looked through */
 
     pthread_mutex_t hub_lock;
     VEC(struct hub_loop *) loops;
@@ -96,6 +102,7 @@ void store_finish_batch(struct store *s, int64_t revision); /* working becomes r
 /* history.c; the caller holds the store's lock where it says so */
 void history_add(struct store *s, struct watch_event *e); /* lock held; takes the reference */
 void history_finish(struct store *s);
+bool history_sweep(struct cache *c, int64_t now_ms); /* publish_lock held: a tree nobody came back to goes */
 /* Events after `after` up to `until`, at least one whole revision, about `limit`; each with a reference for the caller.
  * *ret_through: everything up to there has been seen. 1 = the ring does not reach back that far. */
 int history_read(struct store *s, int64_t after, int64_t until, size_t limit, struct watch_event **ret, size_t cap,
@@ -105,7 +112,9 @@ int history_event(struct store *s, struct arena *scratch, const struct kv_event 
                   struct err *err);
 
 /* load.c */
-int store_load(struct store *s, int64_t revision, struct object_tree **ret, int64_t *ret_revision, struct err *err);
+/* Objects that stand unchanged in `now` (NULL = none) are shared with it. */
+int store_load(struct store *s, int64_t revision, const struct object_tree *now, struct object_tree **ret,
+               int64_t *ret_revision, struct err *err);
 
 /* keys.c; publish_lock held */
 void keys_publish(struct cache *c, const struct kv_event *e);

@@ -549,6 +549,76 @@ static void watchers_see_what_they_select(void **state)
     assert_int_equal(watch_start(cache, &all, begin - 1, loops[0], see, NULL, &w, &err), ERR_EXPIRED);
 }
 
+static void assert_same_objects(const struct object_tree *a, const struct object_tree *b)
+{
+    struct object_tree_iter i, j;
+    const struct object *o;
+
+    assert_int_equal(object_tree_revision(a), object_tree_revision(b));
+    assert_int_equal(object_tree_len(a), object_tree_len(b));
+    object_tree_iter_init(&i, a, STR_NULL);
+    object_tree_iter_init(&j, b, STR_NULL);
+    while ((o = object_tree_next(&i))) {
+        const struct object *other = object_tree_next(&j);
+        assert_true(str_eq(o->name, other->name) && str_eq(o->body, other->body) && o->revision == other->revision);
+    }
+}
+
+/* A list in pages goes on over its revision whatever else is written; what the store gives back of a revision shares
+ * what has not changed since. */
+static void pages_stay(void **state)
+{
+    (void)state;
+    struct object_tree *first, *again, *now;
+    struct object_tree_iter it;
+    const struct object *o;
+    size_t shared = 0;
+
+    for (int i = 0; i < 100; i++)
+        random_write();
+    first = cache_snapshot(cache, &things);
+    cache_keep(cache, &things, first);
+    cache_keep(cache, &things, first); /* once more is no more */
+    struct object_tree *lost = NULL;
+    for (int i = 0; i < 40; i++) { /* more than are kept */
+        random_write();
+        struct object_tree *t = cache_snapshot(cache, &things);
+        cache_keep(cache, &things, t);
+        if (i == 0)
+            lost = object_tree_get(t);
+        object_tree_put(t);
+        assert_int_equal(cache_snapshot_at(cache, &things, object_tree_revision(first), &again, &err), 0);
+        object_tree_put(again);
+    }
+    for (int i = 0; i < 9000; i++)
+        random_write();
+    assert_int_equal(cache_snapshot_at(cache, &things, object_tree_revision(first), &again, &err), 0);
+    assert_ptr_equal(again, first);
+    object_tree_put(again);
+    assert_int_equal(cache_snapshot_at(cache, &things, object_tree_revision(lost), &again, &err), 0);
+    assert_ptr_not_equal(again, lost);
+    assert_same_objects(again, lost);
+    object_tree_put(again);
+    object_tree_put(lost);
+    object_tree_put(first);
+    /* far back, and hardly anything has changed since */
+    int64_t before = cache_revision(cache);
+    const struct object *one = cache_find(cache, &things, STR("ns0"), STR("n0"));
+    if (!one)
+        assert_int_equal(create("ns0", "n0", "node0", 0), 0);
+    object_put(one);
+    for (int i = 0; i < 9000; i++)
+        assert_int_equal(update("ns0", "n0", "node0", rnd(100)), 0);
+    assert_int_equal(cache_snapshot_at(cache, &things, before, &again, &err), 0);
+    now = cache_snapshot(cache, &things);
+    object_tree_iter_init(&it, again, STR_NULL);
+    while ((o = object_tree_next(&it)))
+        shared += object_tree_find(now, o->namespace_, o->name) == o;
+    assert_true(shared + 1 >= object_tree_len(again) && shared > 10);
+    object_tree_put(now);
+    object_tree_put(again);
+}
+
 /* More events than the ring holds: the rest comes from the store. */
 static void history_beyond_the_ring(void **state)
 {
@@ -692,8 +762,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(writes_and_snapshots),    cmocka_unit_test(waiting),
         cmocka_unit_test(keys_without_objects),    cmocka_unit_test(watchers_see_what_they_select),
-        cmocka_unit_test(history_beyond_the_ring), cmocka_unit_test(expiry_is_seen),
-        cmocka_unit_test(loads_what_was_written),
+        cmocka_unit_test(history_beyond_the_ring), cmocka_unit_test(pages_stay),
+        cmocka_unit_test(expiry_is_seen),          cmocka_unit_test(loads_what_was_written),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -44,11 +44,16 @@ void history_add(struct store *s, struct watch_event *e)
     s->len++;
 }
 
+static struct object_tree *take_kept(struct store *s, size_t i);
+
 void history_finish(struct store *s)
 {
     while (s->len)
         drop_oldest(s);
     free(s->ring);
+    while (s->n_kept)
+        object_tree_put(take_kept(s, 0));
+    free(s->kept);
 }
 
 /* The first event after `revision`. */
@@ -127,44 +132,78 @@ int history_event(struct store *s, struct arena *scratch, const struct kv_event 
 
 /* ---- trees of the past ---- */
 
-/* Lock held: a kept tree of exactly this revision. Old ones go. */
+/* Lock held: a kept tree of exactly this revision. */
 static struct object_tree *find_kept(struct store *s, int64_t revision, int64_t now_ms)
 {
-    struct object_tree *found = NULL;
-
-    for (int i = 0; i < KEPT_ROOTS; i++) {
+    for (size_t i = 0; i < s->n_kept; i++) {
         struct kept_root *k = &s->kept[i];
 
-        if (!k->tree)
-            continue;
         if (object_tree_revision(k->tree) == revision) {
             k->used_ms = now_ms;
-            found = object_tree_get(k->tree);
-        } else if (now_ms - k->used_ms > KEPT_ROOT_MS) {
-            object_tree_put(k->tree);
-            k->tree = NULL;
+            k->use = ++s->kept_uses;
+            return object_tree_get(k->tree);
         }
     }
-    return found;
+    return NULL;
+}
+
+/* Lock held: the tree leaves its place, for the caller to put. */
+static struct object_tree *take_kept(struct store *s, size_t i)
+{
+    struct object_tree *t = s->kept[i].tree;
+
+    s->kept[i] = s->kept[--s->n_kept];
+    atomic_fetch_sub(&s->cache->n_kept, 1);
+    return t;
 }
 
 static void keep(struct store *s, struct object_tree *t)
 {
-    struct kept_root *oldest = &s->kept[0];
+    struct object_tree *old = NULL, *same;
+    int64_t now_ms = clock_mono_ms();
+    size_t oldest = 0;
 
     pthread_mutex_lock(&s->lock);
-    for (int i = 0; i < KEPT_ROOTS; i++) {
-        if (!s->kept[i].tree) {
-            oldest = &s->kept[i];
-            break;
-        }
-        if (s->kept[i].used_ms < oldest->used_ms)
-            oldest = &s->kept[i];
+    if ((same = find_kept(s, object_tree_revision(t), now_ms))) {
+        pthread_mutex_unlock(&s->lock);
+        object_tree_put(same);
+        return;
     }
-    struct object_tree *old = oldest->tree;
-    *oldest = (struct kept_root){object_tree_get(t), clock_mono_ms()};
+    if (!s->kept)
+        s->kept = MEM_ARRAY(struct kept_root, KEPT_ROOTS);
+    if (s->n_kept == KEPT_ROOTS) {
+        for (size_t i = 1; i < s->n_kept; i++)
+            if (s->kept[i].use < s->kept[oldest].use)
+                oldest = i;
+        old = take_kept(s, oldest);
+    }
+    s->kept[s->n_kept++] = (struct kept_root){object_tree_get(t), now_ms, ++s->kept_uses};
+    atomic_fetch_add(&s->cache->n_kept, 1);
     pthread_mutex_unlock(&s->lock);
     object_tree_put(old);
+}
+
+void cache_keep(struct cache *c, const struct resource *r, struct object_tree *t)
+{
+    keep(cache_store(c, r), t);
+}
+
+bool history_sweep(struct cache *c, int64_t now_ms)
+{
+    for (size_t i = 0; i < c->all.len; i++) {
+        struct store *s = c->all.items[i];
+        struct object_tree *old = NULL;
+
+        pthread_mutex_lock(&s->lock);
+        for (size_t j = 0; !old && j < s->n_kept; j++)
+            if (now_ms - s->kept[j].used_ms > KEPT_ROOT_MS)
+                old = take_kept(s, j);
+        pthread_mutex_unlock(&s->lock);
+        object_tree_put(old);
+        if (old)
+            return true;
+    }
+    return false;
 }
 
 /* The newest tree and what happened since `revision`, newest last. */
@@ -228,8 +267,10 @@ static int snapshot_near(struct store *s, int64_t revision, struct object_tree *
 static int snapshot_far(struct store *s, int64_t revision, struct object_tree **ret, struct err *err)
 {
     int64_t read_at;
-    int rc = store_load(s, revision, ret, &read_at, err);
+    struct object_tree *now = store_root(s);
+    int rc = store_load(s, revision, now, ret, &read_at, err);
 
+    object_tree_put(now);
     if (rc == ERR_EXPIRED)
         return err_set(err, ERR_EXPIRED, "The resourceVersion for the provided list is too old.");
     if (rc == 0)

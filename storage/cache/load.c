@@ -21,8 +21,23 @@ struct chunk {
     struct err *err;
     int rc;
     struct object_tree *tree;
+    const struct object_tree *now;
     int n_threads;
 };
+
+/* A tree of the past costs what has changed since. */
+static struct object *find_unchanged(const struct chunk *k, const struct kv_pair *p)
+{
+    struct str namespace_, name;
+
+    if (!k->now)
+        return NULL;
+    store_split_key(k->store, p->key, &namespace_, &name);
+    const struct object *o = object_tree_find(k->now, namespace_, name);
+    if (!o || o->revision != p->mod_revision)
+        return NULL;
+    return (struct object *)(uintptr_t)object_get(o);
+}
 
 static void *decode(void *arg)
 {
@@ -35,9 +50,9 @@ static void *decode(void *arg)
             const struct kv_pair *p = &k->pairs[j];
             struct err err;
 
-            k->objects[j] = NULL;
-            if (object_from_stored(a, k->store->resource, p->value, p->mod_revision, p->create_revision, &k->objects[j],
-                                   &err) < 0) {
+            k->objects[j] = find_unchanged(k, p);
+            if (!k->objects[j] && object_from_stored(a, k->store->resource, p->value, p->mod_revision,
+                                                     p->create_revision, &k->objects[j], &err) < 0) {
                 pthread_mutex_lock(&k->lock);
                 k->rc = err.code;
                 *k->err = err;
@@ -85,7 +100,8 @@ static bool add_pair(void *arg, const struct kv_pair *p)
     return k->rc == 0;
 }
 
-int store_load(struct store *s, int64_t revision, struct object_tree **ret, int64_t *ret_revision, struct err *err)
+int store_load(struct store *s, int64_t revision, const struct object_tree *now, struct object_tree **ret,
+               int64_t *ret_revision, struct err *err)
 {
     struct chunk *k = MEM_NEW(struct chunk);
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
@@ -93,6 +109,7 @@ int store_load(struct store *s, int64_t revision, struct object_tree **ret, int6
     k->store = s;
     k->arena = arena_create(0);
     k->err = err;
+    k->now = now;
     k->tree = object_tree_create(s->resource);
     k->n_threads = cpus > THREADS_MAX ? THREADS_MAX : cpus > 1 ? (int)cpus : 1;
     pthread_mutex_init(&k->lock, NULL);

@@ -3,6 +3,7 @@
  * ended) are looked up or parsed. */
 #include "storage/cache/cache_internal.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -161,6 +162,17 @@ static void queue_event(struct cache *c, struct store *s, const struct kv_event 
     }
 }
 
+/* Some write comes along every few seconds, if only a lease's: trees of the past need no timer of their own. One at a
+ * time: what only it held is freed here. */
+static void sweep(struct cache *c)
+{
+    if (!atomic_load_explicit(&c->n_kept, memory_order_relaxed))
+        return;
+    int64_t now_ms = clock_mono_ms();
+    if (now_ms - c->swept_ms >= KEPT_SWEEP_MS && !history_sweep(c, now_ms))
+        c->swept_ms = now_ms;
+}
+
 void cache_publish(void *arg, const struct kv_event *events, size_t n, int64_t revision)
 {
     struct cache *c = arg;
@@ -196,6 +208,7 @@ void cache_publish(void *arg, const struct kv_event *events, size_t n, int64_t r
     for (size_t i = 0; i < touched.len; i++)
         store_finish_batch(touched.items[i], revision);
     vec_free(&touched);
+    sweep(c);
     atomic_store_explicit(&c->revision, revision, memory_order_release);
     pthread_mutex_unlock(&c->publish_lock);
     cache_wake_waiters(c, revision);

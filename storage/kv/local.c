@@ -137,7 +137,12 @@ int kv_create(struct kv_engine *e, int64_t history_ms, struct kv **ret, struct e
 
 int kv_open_memory(struct kv **ret, struct err *err)
 {
-    return kv_create(kv_engine_memory(), 0, ret, err);
+    return kv_open_memory_for(0, ret, err);
+}
+
+int kv_open_memory_for(int64_t history_ms, struct kv **ret, struct err *err)
+{
+    return kv_create(kv_engine_memory(), history_ms, ret, err);
 }
 
 int kv_open_rocksdb(const struct kv_rocksdb_options *opt, struct kv **ret, struct err *err)

@@ -32,6 +32,8 @@ static int set_option(struct arena *a, struct kv_etcd_options *o, struct str ite
     struct str name, value = item;
 
     str_split(&value, '=', &name);
+    if (value.p && str_eqz(name, "history-ms") && str_to_i64(value, &o->history_ms) && o->history_ms > 0)
+        return 0;
     for (size_t i = 0; value.p && i < sizeof rows / sizeof *rows; i++) {
         const char *text = arena_str(a, value).p;
 
