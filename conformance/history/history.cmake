@@ -1,0 +1,15 @@
+# The recording client and checker of conformance/history, and the tests that the checker can fail.
+file(GLOB history_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/conformance/history/*.c)
+list(FILTER history_sources EXCLUDE REGEX "_test\\.c$")
+set(history_checker ${history_sources})
+list(FILTER history_checker INCLUDE REGEX "/(log|check[a-z_]*|versions|findings)\\.c$")
+add_executable(recorder ${history_sources} cmd/options.c)
+target_link_libraries(recorder PRIVATE api)
+set_target_properties(recorder PROPERTIES LINKER_LANGUAGE CXX)
+
+add_executable(conformance-history-check_test EXCLUDE_FROM_ALL conformance/history/check_test.c ${history_checker})
+target_link_libraries(conformance-history-check_test PRIVATE base cmocka)
+target_compile_options(conformance-history-check_test PRIVATE -Wno-conversion -Wno-shadow)
+add_test(NAME conformance-history-check_test COMMAND conformance-history-check_test WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+set_tests_properties(conformance-history-check_test PROPERTIES LABELS conformance TIMEOUT 300)
+add_custom_target(test-conformance DEPENDS conformance-history-check_test)
