@@ -1,4 +1,7 @@
-/* server_for_test: an etcd of the machine's own, on loopback, for tests. Absent: etcd_installed() says so. */
+/* server_for_test: an etcd of the machine's own, on loopback, for tests: whatever is in the path, and other versions of
+ * it that ci/deps has unpacked (SKIFF_ETCD_DIRS names their programs' directories). A test goes through them:
+ *     while (etcd_next()) …
+ */
 #ifndef SKIFF_STORAGE_KV_ETCD_SERVER_FOR_TEST_H
 #define SKIFF_STORAGE_KV_ETCD_SERVER_FOR_TEST_H
 
@@ -10,6 +13,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -22,9 +26,52 @@ struct etcd_server {
     const char *const *extra; /* flags, NULL-terminated */
 };
 
-static inline bool etcd_installed(void)
+static char etcd_programs[256]; /* "DIR/", "": in the path */
+static char etcd_version[32];   /* of the one chosen */
+
+static inline bool etcd_choose(const char *dir, size_t len)
 {
-    return system("command -v etcd >/dev/null 2>&1") == 0;
+    char command[400];
+
+    snprintf(etcd_programs, sizeof etcd_programs, "%.*s%s", (int)len, dir, len ? "/" : "");
+    snprintf(command, sizeof command, "%setcd --version 2>/dev/null", etcd_programs);
+    FILE *f = popen(command, "r");
+    bool there = f && fscanf(f, "etcd Version: %31s", etcd_version) == 1;
+    if (f)
+        pclose(f);
+    return there;
+}
+
+static inline bool etcd_installed(void) /* the one in the path */
+{
+    return etcd_choose("", 0);
+}
+
+/* Choose the next one there is; false after the last. */
+static inline bool etcd_next(void)
+{
+    static bool begun;
+    static const char *rest;
+    static char first[32];
+
+    if (!begun) {
+        begun = true;
+        rest = getenv("SKIFF_ETCD_DIRS");
+        rest = rest ? rest : "/opt/skiff/etcd-3.5/usr/bin";
+        if (etcd_choose("", 0)) {
+            snprintf(first, sizeof first, "%s", etcd_version);
+            return true;
+        }
+    }
+    while (*rest) {
+        const char *dir = rest;
+        size_t n = strcspn(rest, ":");
+
+        rest += n + (rest[n] == ':');
+        if (etcd_choose(dir, n) && strcmp(first, etcd_version) != 0)
+            return true;
+    }
+    return false;
 }
 
 static inline int etcd_free_port(void)
@@ -80,7 +127,9 @@ static inline void etcd_server_start(struct etcd_server *s)
     int null = open("/dev/null", O_WRONLY);
     dup2(null, 1);
     dup2(null, 2);
-    execvp("etcd", (char *const *)(uintptr_t)args);
+    char program[300];
+    snprintf(program, sizeof program, "%setcd", etcd_programs);
+    execvp(program, (char *const *)(uintptr_t)args);
     _exit(127);
 }
 
