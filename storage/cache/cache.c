@@ -32,6 +32,10 @@ static struct store *store_create(struct cache *c, const struct resource *r)
 
     s->cache = c;
     s->resource = r;
+    size_t n_builtin;
+    const struct resource *const *builtin = resources_builtin(&n_builtin);
+    for (size_t i = 0; i < n_builtin && !s->builtin; i++)
+        s->builtin = builtin[i] == r;
     pthread_mutex_init(&s->lock, NULL);
     return s;
 }
@@ -80,13 +84,20 @@ int cache_add_resource(struct cache *c, const struct resource *r, struct err *er
     if (atomic_load(&c->stores[stored->index]))
         return 0;
     struct store *s = announce(c, stored);
-    struct object_tree *root;
-    int rc = store_load(s, 0, NULL, &root, &revision, err);
-    if (rc < 0) {
-        withdraw(c, s);
-        return err_context(err, "load " STR_FMT, STR_ARG(stored->name));
-    }
-    pthread_mutex_lock(&c->publish_lock);
+    struct object_tree *root = NULL;
+    do { /* until the store did not start over meanwhile */
+        object_tree_put(root);
+        int rc = store_load(s, 0, NULL, &root, &revision, err);
+        if (rc < 0) {
+            withdraw(c, s);
+            return err_context(err, "load " STR_FMT, STR_ARG(stored->name));
+        }
+        pthread_mutex_lock(&c->publish_lock);
+        if (!s->load_again)
+            break;
+        s->load_again = false;
+        pthread_mutex_unlock(&c->publish_lock);
+    } while (true);
     s->root = root;
     s->floor = revision;
     s->working = object_tree_get(root);
@@ -119,6 +130,7 @@ int cache_create(struct kv *kv, const struct resource *const *resources, size_t 
     atomic_store(&c->revision, kv_revision(kv));
     c->hub_revision = kv_revision(kv);
     kv_set_publish(kv, cache_publish, c);
+    kv_set_restart(kv, cache_restart, c);
     for (size_t i = 0; i < n; i++) {
         int rc = cache_add_resource(c, resources[i], err);
         if (rc < 0) {
@@ -135,6 +147,7 @@ void cache_destroy(struct cache *c)
     if (!c)
         return;
     kv_set_publish(c->kv, NULL, NULL);
+    kv_set_restart(c->kv, NULL, NULL);
     hub_finish(c);
     keys_finish(c);
     for (size_t i = 0; i < c->all.len; i++)

@@ -39,7 +39,10 @@ struct store { /* one resource */
     uint64_t kept_uses;
 
     struct object_tree *working; /* the committer's, while it publishes a batch */
+    struct object_tree *rebuilt; /* the committer's, while the store starts over */
+    bool builtin;                /* its values may stand in the store as a stock API server writes them */
     bool loading;                /* cache_add_resource is reading it: events wait in `queued` */
+    bool load_again;             /* the store has started over meanwhile */
     VEC(struct watch_event *) queued;
 };
 
@@ -55,6 +58,7 @@ struct revision_waiter;
 struct key_set { /* keys.c */
     struct str prefix;
     pthread_mutex_t lock;
+    struct map rebuilt;   /* while the store starts over */
     struct map revisions; /* key -> revision it was written at, as a pointer; while loading -revision it went away at */
     bool loading;
     struct key_set *next;
@@ -91,7 +95,16 @@ struct commit_item {
     struct object *object; /* NULL: deletion */
 };
 
+/* restart.c */
+kv_restart_fn cache_restart;
+void store_restart_finish(struct store *s);
+/* decode.c: a stored value as an object, in whatever form a stock API server may have left it. 1: its kind or version
+ * is not served (the log says so). */
+int store_decode(const struct store *s, struct arena *scratch, const struct kv_pair *p, struct object **ret,
+                 struct err *err);
+
 /* publish.c */
+struct store *cache_store_of_key(struct cache *c, struct str key); /* publish_lock held; NULL: none */
 void cache_publish(void *arg, const struct kv_event *events, size_t n, int64_t revision);
 struct watch_event *watch_event_create(struct store *s, enum watch_type type, int64_t revision,
                                        const struct object *object, const struct object *prev);
@@ -102,7 +115,8 @@ void store_finish_batch(struct store *s, int64_t revision); /* working becomes r
 /* history.c; the caller holds the store's lock where it says so */
 void history_add(struct store *s, struct watch_event *e); /* lock held; takes the reference */
 void history_finish(struct store *s);
-bool history_sweep(struct cache *c, int64_t now_ms); /* publish_lock held: a tree nobody came back to goes */
+void history_restart(struct store *s, int64_t revision); /* lock held: nothing before that is known any more */
+bool history_sweep(struct cache *c, int64_t now_ms);     /* publish_lock held: a tree nobody came back to goes */
 /* Events after `after` up to `until`, at least one whole revision, about `limit`; each with a reference for the caller.
  * *ret_through: everything up to there has been seen. 1 = the ring does not reach back that far. */
 int history_read(struct store *s, int64_t after, int64_t until, size_t limit, struct watch_event **ret, size_t cap,
@@ -118,12 +132,14 @@ int store_load(struct store *s, int64_t revision, const struct object_tree *now,
 
 /* keys.c; publish_lock held */
 void keys_publish(struct cache *c, const struct kv_event *e);
+void keys_restart(struct cache *c, enum kv_restart step, const struct kv_pair *pair);
 void keys_finish(struct cache *c);
 
 /* wait.c */
 void cache_wake_waiters(struct cache *c, int64_t revision);
 /* hub.c */
 void hub_publish(struct cache *c, struct event_batch *b); /* takes the reference */
+void hub_restart(struct cache *c, int64_t revision);
 void hub_finish(struct cache *c);
 
 #endif

@@ -56,6 +56,13 @@ void history_finish(struct store *s)
     free(s->kept);
 }
 
+void history_restart(struct store *s, int64_t revision)
+{
+    while (s->len)
+        drop_oldest(s);
+    s->floor = revision;
+}
+
 /* The first event after `revision`. */
 static size_t behind(const struct store *s, int64_t revision)
 {
@@ -114,17 +121,15 @@ int history_event(struct store *s, struct arena *scratch, const struct kv_event 
     int rc;
 
     *ret = NULL;
-    if (from->prev && (rc = object_from_stored(scratch, s->resource, from->prev->value, from->prev->mod_revision,
-                                               from->prev->create_revision, &prev, err)) < 0)
+    if (from->prev && (rc = store_decode(s, scratch, from->prev, &prev, err)) < 0)
         return rc;
     if (type == WATCH_DELETED) {
         if (!prev)
             return 0;
         now = object_at_revision(prev, revision);
-    } else if ((rc = object_from_stored(scratch, s->resource, from->pair.value, revision, from->pair.create_revision,
-                                        &now, err)) < 0) {
+    } else if ((rc = store_decode(s, scratch, &from->pair, &now, err)) != 0) {
         object_put(prev);
-        return rc;
+        return rc < 0 ? rc : 0;
     }
     *ret = watch_event_create(s, type, revision, now, prev);
     return 0;

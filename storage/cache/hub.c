@@ -221,6 +221,45 @@ void hub_publish(struct cache *c, struct event_batch *b)
     ref_put(&b->ref);
 }
 
+/* ---- the store has started over ---- */
+
+struct jump {
+    struct hub_loop *hub;
+    int64_t revision;
+};
+
+/* Watchers go back to catching up, from what they have seen. */
+static void jump(void *arg)
+{
+    struct jump *j = arg;
+    struct hub_loop *h = j->hub;
+
+    for (struct watch *w = h->first; w; w = w->hub_next)
+        if (w->state == WATCH_LIVE) {
+            watch_pause(w);
+            watch_resume(w);
+        }
+    if (h->revision < j->revision)
+        h->revision = j->revision;
+    free(j);
+}
+
+void hub_restart(struct cache *c, int64_t revision)
+{
+    pthread_mutex_lock(&c->hub_lock);
+    c->hub_revision = revision;
+    for (size_t i = 0; i < c->loops.len; i++) {
+        struct hub_loop *h = c->loops.items[i];
+
+        if (!h->active)
+            continue;
+        struct jump *j = mem_alloc(sizeof *j);
+        *j = (struct jump){h, revision};
+        loop_post(h->loop, jump, j);
+    }
+    pthread_mutex_unlock(&c->hub_lock);
+}
+
 /* ---- bookmarks ---- */
 
 static void bookmark_all(void *arg)

@@ -82,6 +82,26 @@ int cache_add_keys(struct cache *c, struct str prefix, struct err *err)
     return rc < 0 ? err_context(err, "load " STR_FMT, STR_ARG(prefix)) : 0;
 }
 
+void keys_restart(struct cache *c, enum kv_restart step, const struct kv_pair *p)
+{
+    struct key_set *one = step == KV_RESTART_PAIRS ? find_set(c, p->key) : NULL;
+
+    if (one)
+        map_put(&one->rebuilt, p->key, (void *)(intptr_t)p->mod_revision);
+    for (struct key_set *s = step == KV_RESTART_PAIRS ? NULL : c->key_sets; s; s = s->next) {
+        pthread_mutex_lock(&s->lock);
+        if (step == KV_RESTART_END) {
+            struct map old = s->revisions;
+
+            s->revisions = s->rebuilt;
+            s->rebuilt = old;
+        }
+        map_finish(&s->rebuilt);
+        s->rebuilt = (struct map){0};
+        pthread_mutex_unlock(&s->lock);
+    }
+}
+
 bool cache_has_key(struct cache *c, struct str key)
 {
     pthread_mutex_lock(&c->publish_lock);
@@ -100,6 +120,7 @@ void keys_finish(struct cache *c)
     for (struct key_set *s; (s = c->key_sets);) {
         c->key_sets = s->next;
         map_finish(&s->revisions);
+        map_finish(&s->rebuilt);
         pthread_mutex_destroy(&s->lock);
         free((char *)(uintptr_t)s->prefix.p);
         free(s);

@@ -51,8 +51,7 @@ static void *decode(void *arg)
             struct err err;
 
             k->objects[j] = find_unchanged(k, p);
-            if (!k->objects[j] && object_from_stored(a, k->store->resource, p->value, p->mod_revision,
-                                                     p->create_revision, &k->objects[j], &err) < 0) {
+            if (!k->objects[j] && store_decode(k->store, a, p, &k->objects[j], &err) < 0) {
                 pthread_mutex_lock(&k->lock);
                 k->rc = err.code;
                 *k->err = err;

@@ -59,7 +59,7 @@ void store_split_key(const struct store *s, struct str key, struct str *ret_name
 }
 
 /* Prefixes end in a slash: the store of a key is found by its parts. */
-static struct store *find_store(struct cache *c, struct str key)
+struct store *cache_store_of_key(struct cache *c, struct str key)
 {
     for (size_t i = 1; i < key.len; i++) {
         struct store *s = key.p[i] == '/' ? map_get(&c->by_prefix, (struct str){key.p, i + 1}) : NULL;
@@ -81,12 +81,10 @@ static const struct object *new_state(struct cache *c, struct store *s, const st
         return object_get(item->object);
     }
     arena_reset(c->scratch);
-    if (object_from_stored(c->scratch, s->resource, from->pair.value, from->pair.mod_revision,
-                           from->pair.create_revision, &o, &err) < 0) {
+    int rc = store_decode(s, c->scratch, &from->pair, &o, &err);
+    if (rc < 0)
         log_error("storage", "key " STR_FMT ": %s", STR_ARG(from->pair.key), err.message);
-        return NULL;
-    }
-    return o;
+    return rc ? NULL : o;
 }
 
 static struct watch_event *event_from(struct cache *c, struct store *s, const struct kv_event *from)
@@ -184,7 +182,7 @@ void cache_publish(void *arg, const struct kv_event *events, size_t n, int64_t r
     pthread_mutex_lock(&c->publish_lock);
     for (size_t i = 0; i < n; i++) {
         struct commit_item *item = events[i].cookie;
-        struct store *s = item ? item->store : find_store(c, events[i].pair.key);
+        struct store *s = item ? item->store : cache_store_of_key(c, events[i].pair.key);
 
         if (!s) {
             keys_publish(c, &events[i]);
