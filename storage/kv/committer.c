@@ -373,7 +373,8 @@ static int run_txn(struct batch *b, const struct kv_txn *txn, struct outcome *o,
         if (rc < 0)
             return rc;
     }
-    o->result = (struct kv_txn_result){.succeeded = succeeded, .revision = b->revision, .ops = results, .n_ops = n};
+    o->result = (struct kv_txn_result){
+        .succeeded = succeeded, .changed = begun, .revision = b->revision, .ops = results, .n_ops = n};
     return 0;
 }
 

@@ -80,6 +80,7 @@ struct kv_op_result {            /* of the branch that ran, by its op; those of 
 
 struct kv_txn_result {
     bool succeeded;
+    bool changed;     /* local stores: that revision is its own, something was written */
     int64_t revision; /* of the store after the transaction */
     const struct kv_op_result *ops;
     size_t n_ops;
