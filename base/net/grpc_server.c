@@ -135,7 +135,8 @@ static void take_message(struct call *c, struct str bytes)
     ProtobufCMessage *m = NULL;
 
     if (c->method->request) {
-        m = protobuf_c_message_unpack(c->method->request, NULL, bytes.len, (const uint8_t *)bytes.p);
+        if (!c->method->fits || c->method->fits(bytes))
+            m = protobuf_c_message_unpack(c->method->request, NULL, bytes.len, (const uint8_t *)bytes.p);
         if (!m) {
             char text[128];
 

@@ -30,6 +30,8 @@ struct grpc_method {
     const char *path; /* "/package.Service/Method"; "/package.Service/" stands for the rest of a service */
     const ProtobufCMessageDescriptor *request; /* NULL: it is not looked at */
     bool stream;
+    /* Whether a message may be unpacked at all (what nests without end would take the stack with it); NULL: any. */
+    bool (*fits)(struct str message);
     /* `request` lives as long as the call; NULL for streams. */
     void (*handle)(struct grpc_incoming *c, const ProtobufCMessage *request);
 };

@@ -4,6 +4,8 @@
 
 #include <stdlib.h>
 
+#define MIN_TTL_S 2 /* etcd's: as long as it may be without a leader */
+
 struct job {
     struct grpc_incoming *call;
     int64_t id, ttl_s;
@@ -69,7 +71,7 @@ void serve_lease_grant(struct grpc_incoming *c, const ProtobufCMessage *request)
 {
     const Etcdserverpb__LeaseGrantRequest *q = (const void *)request;
 
-    start(c, q->id, q->ttl < 1 ? 1 : q->ttl, grant_work, grant_done);
+    start(c, q->id, q->ttl < MIN_TTL_S ? MIN_TTL_S : q->ttl, grant_work, grant_done);
 }
 
 struct holds {
@@ -224,6 +226,13 @@ void serve_lease_time_to_live(struct grpc_incoming *c, const ProtobufCMessage *r
     grpc_answer(c, &out.base);
 }
 
+static int by_end(const void *x, const void *y)
+{
+    const struct kv_lease_state *a = x, *b = y;
+
+    return (a->left_s > b->left_s) - (a->left_s < b->left_s);
+}
+
 void serve_lease_leases(struct grpc_incoming *c, const ProtobufCMessage *request)
 {
     Etcdserverpb__LeaseLeasesResponse out = ETCDSERVERPB__LEASE_LEASES_RESPONSE__INIT;
@@ -237,6 +246,10 @@ void serve_lease_leases(struct grpc_incoming *c, const ProtobufCMessage *request
         serve_fail(c, &err);
         return;
     }
+    struct kv_lease_state *sorted = arena_memdup(c->arena, all, n * sizeof *all);
+    if (n)
+        qsort(sorted, n, sizeof *sorted, by_end);
+    all = sorted;
     out.header = serve_header(s, c->arena, kv_revision(s->kv));
     out.leases = ARENA_ARRAY(c->arena, Etcdserverpb__LeaseStatus *, n + 1);
     for (; out.n_leases < n; out.n_leases++) {

@@ -1,11 +1,10 @@
 #include "storage/serve_etcd/serve_internal.h"
 
 #include "base/mem.h"
+#include "storage/crypt/crypt.h"
 
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 
 #define STOP_GRACE_MS 500
 
@@ -35,14 +34,29 @@ Etcdserverpb__ResponseHeader *serve_header(struct serve_etcd *s, struct arena *a
     return h;
 }
 
-Etcdserverpb__KeyValue *serve_pair(struct arena *a, const struct kv_pair *p, bool keys_only)
+/* A value that cannot be sealed now (its key service does not answer) is shown empty, never open. */
+static struct str shown(struct serve_etcd *s, struct arena *a, const struct kv_pair *p)
+{
+    struct buf sealed = {0};
+    struct err err = ERR_INIT;
+    struct str value = p->value;
+    int rc = s->opt.crypt ? crypt_seal(s->opt.crypt, p->key, p->value, &sealed, &err) : 1;
+
+    if (rc <= 0)
+        value = rc < 0 ? STR("") : buf_str(&sealed);
+    value = arena_str(a, value);
+    buf_free(&sealed);
+    return value;
+}
+
+Etcdserverpb__KeyValue *serve_pair(struct serve_etcd *s, struct arena *a, const struct kv_pair *p, bool keys_only)
 {
     Etcdserverpb__KeyValue *out = arena_alloc(a, sizeof *out);
 
     etcdserverpb__key_value__init(out);
     out->key = serve_bytes(arena_str(a, p->key));
-    if (!keys_only)
-        out->value = serve_bytes(arena_str(a, p->value));
+    if (!keys_only && p->value.len)
+        out->value = serve_bytes(shown(s, a, p));
     out->create_revision = p->create_revision;
     out->mod_revision = p->mod_revision;
     out->version = p->version;
@@ -124,67 +138,7 @@ const char *serve_guard(const struct serve_etcd *s, struct str key, struct str e
     return covers_root || meets ? why : NULL;
 }
 
-/* ---- Maintenance, Cluster, Auth ---- */
-
-static int64_t directory_size(const char *path)
-{
-    DIR *d = path ? opendir(path) : NULL;
-    int64_t bytes = 0;
-    struct dirent *e;
-    struct stat st;
-
-    if (!d)
-        return 0;
-    while ((e = readdir(d)))
-        if (fstatat(dirfd(d), e->d_name, &st, 0) == 0 && S_ISREG(st.st_mode))
-            bytes += st.st_blocks * 512;
-    closedir(d);
-    return bytes;
-}
-
-static void serve_status(struct grpc_incoming *c, const ProtobufCMessage *request)
-{
-    Etcdserverpb__StatusResponse out = ETCDSERVERPB__STATUS_RESPONSE__INIT;
-    struct serve_etcd *s = serve_of(c);
-    int64_t revision = kv_revision(s->kv);
-    const char *trouble = kv_trouble(s->kv);
-    char *errors[] = {(char *)(uintptr_t)trouble};
-
-    (void)request;
-    out.header = serve_header(s, c->arena, revision);
-    out.version = (char *)(uintptr_t)SERVE_VERSION;
-    out.dbsize = out.dbsizeinuse = directory_size(s->opt.store_dir);
-    out.leader = SERVE_MEMBER_ID;
-    out.raftindex = out.raftappliedindex = (uint64_t)revision;
-    out.raftterm = 1;
-    out.errors = errors;
-    out.n_errors = trouble ? 1 : 0;
-    grpc_answer(c, &out.base);
-}
-
-static void serve_alarm(struct grpc_incoming *c, const ProtobufCMessage *request)
-{
-    Etcdserverpb__AlarmResponse out = ETCDSERVERPB__ALARM_RESPONSE__INIT;
-
-    (void)request;
-    out.header = serve_header(serve_of(c), c->arena, kv_revision(serve_of(c)->kv));
-    grpc_answer(c, &out.base);
-}
-
-static void serve_defragment(struct grpc_incoming *c, const ProtobufCMessage *request)
-{
-    Etcdserverpb__DefragmentResponse out = ETCDSERVERPB__DEFRAGMENT_RESPONSE__INIT;
-
-    (void)request; /* the store gives back what is free by itself */
-    out.header = serve_header(serve_of(c), c->arena, kv_revision(serve_of(c)->kv));
-    grpc_answer(c, &out.base);
-}
-
-static void serve_snapshot(struct grpc_incoming *c, const ProtobufCMessage *request)
-{
-    (void)request;
-    grpc_end(c, GRPC_UNIMPLEMENTED, "etcdserver: snapshots are not served here: use skiff snapshot save");
-}
+/* ---- Cluster, Auth ---- */
 
 static void serve_member_list(struct grpc_incoming *c, const ProtobufCMessage *request)
 {
@@ -224,6 +178,22 @@ static void refuse_auth(struct grpc_incoming *c, const ProtobufCMessage *request
     grpc_end(c, GRPC_FAILED_PRECONDITION, "etcdserver: authentication is not enabled");
 }
 
+static void refuse_auth_enable(struct grpc_incoming *c, const ProtobufCMessage *request)
+{
+    (void)request;
+    grpc_end(c, GRPC_FAILED_PRECONDITION, "etcdserver: root user does not exist");
+}
+
+static void serve_auth_status(struct grpc_incoming *c, const ProtobufCMessage *request)
+{
+    Etcdserverpb__AuthStatusResponse out = ETCDSERVERPB__AUTH_STATUS_RESPONSE__INIT;
+
+    (void)request;
+    out.header = serve_header(serve_of(c), c->arena, kv_revision(serve_of(c)->kv));
+    out.authrevision = 1;
+    grpc_answer(c, &out.base);
+}
+
 /* ---- methods ---- */
 
 #define METHOD(service, name, message, fn)                                                                         \
@@ -240,7 +210,10 @@ static const struct grpc_method methods[] = {
     METHOD("KV", "Range", range_request, serve_range),
     METHOD("KV", "Put", put_request, serve_put),
     METHOD("KV", "DeleteRange", delete_range_request, serve_delete_range),
-    METHOD("KV", "Txn", txn_request, serve_txn),
+    {.path = "/etcdserverpb.KV/Txn",
+     .request = &etcdserverpb__txn_request__descriptor,
+     .handle = serve_txn,
+     .fits = serve_txn_fits},
     METHOD("KV", "Compact", compaction_request, serve_compact),
     STREAM("Watch", "Watch", watch_request, serve_watch),
     METHOD("Lease", "LeaseGrant", lease_grant_request, serve_lease_grant),
@@ -251,9 +224,14 @@ static const struct grpc_method methods[] = {
     METHOD("Maintenance", "Status", status_request, serve_status),
     METHOD("Maintenance", "Alarm", alarm_request, serve_alarm),
     METHOD("Maintenance", "Defragment", defragment_request, serve_defragment),
-    {.path = "/etcdserverpb.Maintenance/Snapshot", .handle = serve_snapshot},
+    METHOD("Maintenance", "Hash", hash_request, serve_hash),
+    METHOD("Maintenance", "HashKV", hash_kvrequest, serve_hash_kv),
+    METHOD("Maintenance", "Snapshot", snapshot_request, serve_snapshot),
+    {.path = "/etcdserverpb.Maintenance/MoveLeader", .handle = serve_move_leader},
     METHOD("Cluster", "MemberList", member_list_request, serve_member_list),
     {.path = "/etcdserverpb.Cluster/", .handle = refuse_cluster},
+    {.path = "/etcdserverpb.Auth/AuthStatus", .handle = serve_auth_status},
+    {.path = "/etcdserverpb.Auth/AuthEnable", .handle = refuse_auth_enable},
     {.path = "/etcdserverpb.Auth/", .handle = refuse_auth},
     {0},
 };

@@ -1,4 +1,5 @@
-/* serve_etcd: etcd's v3 API over a kv store, for stock clients: KV, Watch, Lease, parts of Maintenance and Cluster.
+/* serve_etcd: etcd's v3 API over a kv store, for stock clients: KV, Watch, Lease, Maintenance; Cluster and Auth as far
+ * as one member without users has them.
  *
  * It runs on a thread of its own, where reads of the store may block; writes go to the store's committer. Watches are
  * fed from the store's history: a listener of the store only wakes the thread, so a watch has no gap, no duplicate,
@@ -13,16 +14,19 @@
 
 #include <stdbool.h>
 
+struct crypt;
 struct kv;
 struct tls_context;
 struct serve_etcd;
 
 struct serve_etcd_options {
-    struct kv *kv;            /* one that lists its leases: not an etcd cluster */
-    const char *listen;       /* "127.0.0.1:2379", as http.h's */
-    struct tls_context *tls;  /* NULL: clear text; taken over, also on failure */
-    const char *organization; /* with tls: the client's certificate must name it; NULL: any that verifies */
-    const char *store_dir;    /* whose size is told as the database's; NULL: none; copied */
+    struct kv *kv;             /* one that lists its leases: not an etcd cluster */
+    const char *listen;        /* "127.0.0.1:2379", as http.h's */
+    struct tls_context *tls;   /* NULL: clear text; taken over, also on failure */
+    const char *organization;  /* with tls: the client's certificate must name it; NULL: any that verifies */
+    const struct crypt *crypt; /* values are shown as it seals them: as a stock API server would have stored them. NULL:
+                                  as they were written */
+    const char *store_dir;     /* whose size is told as the database's; NULL: none; copied */
     bool guard_registry;
 };
 int serve_etcd_start(const struct serve_etcd_options *opt, struct serve_etcd **ret, struct err *err);

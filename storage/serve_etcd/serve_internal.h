@@ -1,5 +1,5 @@
 /* What the parts of serve_etcd share: serve.c starts, stops and answers what is small; keys.c, txn.c, watch.c,
- * lease.c. */
+ * lease.c; maintenance.c, save.c. */
 #ifndef SKIFF_STORAGE_SERVE_ETCD_SERVE_INTERNAL_H
 #define SKIFF_STORAGE_SERVE_ETCD_SERVE_INTERNAL_H
 
@@ -16,6 +16,7 @@
 #define SERVE_VERSION "3.5.21" /* whose API this is */
 #define SERVE_MAX_REQUEST (2u << 20)
 #define SERVE_MAX_OPS 128
+#define SERVE_MAX_ALL_OPS 4096       /* those of nested transactions among them */
 #define SERVE_FRAGMENT (1536u << 10) /* bytes of a watch's response that is to be cut */
 
 TAILQ_HEAD(watch_stream_list, watch_stream);
@@ -59,30 +60,35 @@ void serve_begin(struct grpc_incoming *c);
 void serve_finished(struct grpc_incoming *c);
 /* NULL, or why a write of [key, end) is refused. */
 const char *serve_guard(const struct serve_etcd *s, struct str key, struct str end);
-Etcdserverpb__KeyValue *serve_pair(struct arena *a, const struct kv_pair *p, bool keys_only); /* copies */
+/* Copies; what is encrypted at rest as it is sealed, where the options say so. */
+Etcdserverpb__KeyValue *serve_pair(struct serve_etcd *s, struct arena *a, const struct kv_pair *p, bool keys_only);
 
 /* keys.c */
 struct serve_range {
+    struct serve_etcd *serve;
     struct arena *arena;
     const Etcdserverpb__RangeRequest *request;
     Etcdserverpb__KeyValue **kvs;
-    size_t n, cap;
+    size_t n, cap, most; /* most: pairs worth keeping, 0 = all (sorting or filters need them) */
     int64_t count;
-    bool all; /* sorting or filters need every pair */
 };
-void serve_range_begin(struct serve_range *r, struct arena *a, const Etcdserverpb__RangeRequest *request);
+void serve_range_begin(struct serve_range *r, struct serve_etcd *s, struct arena *a,
+                       const Etcdserverpb__RangeRequest *request);
 bool serve_range_take(void *range, const struct kv_pair *pair);
 Etcdserverpb__RangeResponse *serve_range_end(struct serve_range *r);
 void serve_range(struct grpc_incoming *c, const ProtobufCMessage *request);
-void serve_put(struct grpc_incoming *c, const ProtobufCMessage *request);
-void serve_delete_range(struct grpc_incoming *c, const ProtobufCMessage *request);
 void serve_compact(struct grpc_incoming *c, const ProtobufCMessage *request);
 
-/* txn.c */
-typedef void serve_txn_done(struct grpc_incoming *c, const struct kv_txn_result *result);
-/* Runs it; `done` on the loop with everything in the call's arena. Failures are answered. */
-void serve_txn_run(struct grpc_incoming *c, const struct kv_txn *txn, serve_txn_done *done);
+/* txn.c: Put, DeleteRange and Txn */
+void serve_put(struct grpc_incoming *c, const ProtobufCMessage *request);
+void serve_delete_range(struct grpc_incoming *c, const ProtobufCMessage *request);
 void serve_txn(struct grpc_incoming *c, const ProtobufCMessage *request);
+
+/* check.c: what etcd says of a request before it looks at any key. NULL: nothing is wrong. */
+const char *serve_check_range(const Etcdserverpb__RangeRequest *q);
+const char *serve_check_put(const Etcdserverpb__PutRequest *q);
+const char *serve_check_txn(const Etcdserverpb__TxnRequest *q);
+bool serve_txn_fits(struct str message); /* how deep transactions stand in each other */
 
 /* watch.c */
 void serve_watch(struct grpc_incoming *c, const ProtobufCMessage *request);
@@ -95,5 +101,16 @@ void serve_lease_revoke(struct grpc_incoming *c, const ProtobufCMessage *request
 void serve_lease_keep_alive(struct grpc_incoming *c, const ProtobufCMessage *request);
 void serve_lease_time_to_live(struct grpc_incoming *c, const ProtobufCMessage *request);
 void serve_lease_leases(struct grpc_incoming *c, const ProtobufCMessage *request);
+
+/* maintenance.c */
+void serve_status(struct grpc_incoming *c, const ProtobufCMessage *request);
+void serve_alarm(struct grpc_incoming *c, const ProtobufCMessage *request);
+void serve_defragment(struct grpc_incoming *c, const ProtobufCMessage *request);
+void serve_hash(struct grpc_incoming *c, const ProtobufCMessage *request);
+void serve_hash_kv(struct grpc_incoming *c, const ProtobufCMessage *request);
+void serve_move_leader(struct grpc_incoming *c, const ProtobufCMessage *request);
+
+/* save.c */
+void serve_snapshot(struct grpc_incoming *c, const ProtobufCMessage *request);
 
 #endif

@@ -78,6 +78,7 @@ static void watch_destroy(struct watch *w)
 /* ---- a pass over the history ---- */
 
 struct pass {
+    struct serve_etcd *serve;
     struct arena *arena;
     struct watch **watches;
     size_t n;
@@ -97,14 +98,14 @@ static bool congested(const struct watch_stream *t)
     return grpc_stream_unsent(t->call) > HTTP_HIGH_WATER;
 }
 
-static Etcdserverpb__Event *event_of(struct arena *a, const struct kv_event *e)
+static Etcdserverpb__Event *event_of(struct serve_etcd *s, struct arena *a, const struct kv_event *e)
 {
     Etcdserverpb__Event *out = arena_alloc(a, sizeof *out);
 
     etcdserverpb__event__init(out);
     if (e->kind == KV_EVENT_DELETE)
         out->type = ETCDSERVERPB__EVENT__EVENT_TYPE__DELETE;
-    out->kv = serve_pair(a, &e->pair, false);
+    out->kv = serve_pair(s, a, &e->pair, false);
     return out;
 }
 
@@ -132,17 +133,39 @@ static bool pass_event(void *arg, const struct kv_event *e)
             continue;
         if (w->prev_kv && e->prev) {
             if (!full) {
-                full = event_of(p->arena, e);
-                full->prev_kv = serve_pair(p->arena, e->prev, false);
+                full = event_of(p->serve, p->arena, e);
+                full->prev_kv = serve_pair(p->serve, p->arena, e->prev, false);
             }
             vec_push(&w->events, full);
         } else {
             if (!plain)
-                plain = event_of(p->arena, e);
+                plain = event_of(p->serve, p->arena, e);
             vec_push(&w->events, plain);
         }
     }
     return true;
+}
+
+/* From the compacted revision itself there is what is left of it: the puts that nothing superseded. */
+struct rest {
+    struct pass *pass;
+    int64_t revision;
+};
+
+static bool take_rest(void *arg, const struct kv_pair *p)
+{
+    struct rest *r = arg;
+
+    return p->mod_revision != r->revision || pass_event(r->pass, &(struct kv_event){.kind = KV_EVENT_PUT, .pair = *p});
+}
+
+static int pass_compacted(struct serve_etcd *s, struct pass *p, int64_t revision, struct err *err)
+{
+    const struct watch *w = p->watches[0];
+    struct rest r = {.pass = p, .revision = revision};
+    int rc = kv_range(s->kv, w->key, w->end, revision, 0, take_rest, &r, NULL, err);
+
+    return rc < 0 ? rc : kv_history(s->kv, w->key, w->end, revision, pass_event, p, err);
 }
 
 static void cancel_failed(struct watch *w, const struct err *err)
@@ -171,12 +194,14 @@ static void wake(struct serve_etcd *s)
 /* All watches of a pass stand at the same revision, or there is but one. */
 static void run_pass(struct serve_etcd *s, struct watch **watches, size_t n)
 {
-    struct pass p = {.arena = arena_create(0), .watches = watches, .n = n};
+    struct pass p = {.serve = s, .arena = arena_create(0), .watches = watches, .n = n};
     int64_t newest = kv_revision(s->kv), after = watches[0]->next - 1;
     struct err err = ERR_INIT;
     int rc = 0;
 
-    if (after < newest)
+    if (n == 1 && after >= 0 && after + 1 == kv_compacted_revision(s->kv))
+        rc = pass_compacted(s, &p, after + 1, &err);
+    else if (after < newest)
         rc = n == 1 ? kv_history(s->kv, watches[0]->key, watches[0]->end, after, pass_event, &p, &err)
                     : kv_history(s->kv, STR(""), serve_end(serve_bytes(STR("\0"))), after, pass_event, &p, &err);
     if (!p.stopped)
@@ -309,25 +334,32 @@ static void create(struct watch_stream *t, const Etcdserverpb__WatchCreateReques
     struct serve_etcd *s = serve_of(t->call);
     int64_t newest = kv_revision(s->kv);
 
+    const char *why = NULL;
+    struct str key = q->key.len ? serve_str(q->key) : (struct str){"\0", 1}, end = serve_end(q->range_end);
+
     out.created = true;
-    if (q->watch_id > 0 && find(t, q->watch_id)) {
+    if (end.p && str_cmp(key, end) >= 0)
+        why = "mvcc: watcher range is empty";
+    else if (q->watch_id && find(t, q->watch_id))
+        why = "mvcc: duplicate watch ID provided on the WatchStream";
+    if (why) {
         struct watch none = {.stream = t, .id = -1};
 
         out.canceled = true;
-        out.cancel_reason = (char *)(uintptr_t) "mvcc: duplicate watch ID provided on the WatchStream";
+        out.cancel_reason = (char *)(uintptr_t)why;
         send_response(&none, &out, newest);
         return;
     }
     struct watch *w = MEM_NEW(struct watch);
     *w = (struct watch){.stream = t,
                         .id = q->watch_id,
-                        .key = heap_str(q->key.len ? serve_str(q->key) : STR("\0")),
-                        .end = heap_str(serve_end(q->range_end)),
+                        .key = heap_str(key),
+                        .end = heap_str(end),
                         .prev_kv = q->prev_kv,
                         .fragment = q->fragment,
                         .progress_notify = q->progress_notify,
                         .next = q->start_revision > 0 ? q->start_revision : newest + 1};
-    while (q->watch_id <= 0 && (w->id = t->next_id++, find(t, w->id)))
+    while (!q->watch_id && (w->id = t->next_id++, find(t, w->id)))
         ;
     for (size_t i = 0; i < q->n_filters; i++)
         if (q->filters[i] == ETCDSERVERPB__WATCH_CREATE_REQUEST__FILTER_TYPE__NOPUT)
