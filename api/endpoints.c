@@ -19,24 +19,28 @@
 #define MACHINE "amd64"
 #endif
 
+struct str endpoint_version(void)
+{
+    return STR("{\n"
+               "  \"major\": \"1\",\n"
+               "  \"minor\": \"36\",\n"
+               "  \"emulationMajor\": \"1\",\n"
+               "  \"emulationMinor\": \"36\",\n"
+               "  \"minCompatibilityMajor\": \"1\",\n"
+               "  \"minCompatibilityMinor\": \"35\",\n"
+               "  \"gitVersion\": \"v1.36.2+skiff-" SKIFF_VERSION "\",\n"
+               "  \"gitCommit\": \"\",\n"
+               "  \"gitTreeState\": \"clean\",\n"
+               "  \"buildDate\": \"1970-01-01T00:00:00Z\",\n"
+               "  \"goVersion\": \"none\",\n"
+               "  \"compiler\": \"" COMPILER "\",\n"
+               "  \"platform\": \"linux/" MACHINE "\"\n"
+               "}");
+}
+
 static void answer_version(struct chain_request *c)
 {
-    chain_answer_text(c, 200, "application/json",
-                      STR("{\n"
-                          "  \"major\": \"1\",\n"
-                          "  \"minor\": \"36\",\n"
-                          "  \"emulationMajor\": \"1\",\n"
-                          "  \"emulationMinor\": \"36\",\n"
-                          "  \"minCompatibilityMajor\": \"1\",\n"
-                          "  \"minCompatibilityMinor\": \"35\",\n"
-                          "  \"gitVersion\": \"v1.36.2+skiff-" SKIFF_VERSION "\",\n"
-                          "  \"gitCommit\": \"\",\n"
-                          "  \"gitTreeState\": \"clean\",\n"
-                          "  \"buildDate\": \"1970-01-01T00:00:00Z\",\n"
-                          "  \"goVersion\": \"none\",\n"
-                          "  \"compiler\": \"" COMPILER "\",\n"
-                          "  \"platform\": \"linux/" MACHINE "\"\n"
-                          "}"));
+    chain_answer_text(c, 200, "application/json", endpoint_version());
 }
 
 static void answer_metrics(struct chain_request *c)

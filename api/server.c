@@ -1,5 +1,6 @@
 #include "api/server.h"
 
+#include "api/bare.h"
 #include "api/bootstrap.h"
 #include "api/chain/authn.h"
 #include "api/chain/chain.h"
@@ -135,7 +136,7 @@ static int start_http(struct api_server *s, struct err *err)
                                       .loops = s->loops,
                                       .n_loops = s->n_loops,
                                       .max_body = API_MAX_BODY,
-                                      .handler = chain_handle,
+                                      .handler = s->options.disable_api ? bare_handle : chain_handle,
                                       .arg = s};
     int rc = http_server_create(&opt, &s->http, err);
     if (rc < 0)
@@ -197,9 +198,29 @@ static int start_serve_etcd(struct api_server *s, struct err *err)
                                      .listen = listen,
                                      .tls = tls,
                                      .organization = "system:masters",
-                                     .store_dir = path,
-                                     .guard_registry = true};
+                                     .store_dir = strcmp(s->options.store, "rocksdb") == 0 ? path : NULL,
+                                     .crypt = s->options.disable_api ? NULL : s->crypt,
+                                     .guard_registry = !s->options.disable_api};
     return serve_etcd_start(&opt, &s->serve_etcd, err);
+}
+
+/* An etcd for API servers elsewhere: of the cluster nothing but the store and its keys. */
+static int start_without_api(struct api_server *s, struct err *err)
+{
+    int rc = start_store(s, err);
+    if (rc == 0)
+        rc = start_crypt(s, err);
+    if (rc == 0)
+        rc = start_identities(s, err);
+    if (rc == 0)
+        rc = start_loops(s);
+    if (rc == 0)
+        rc = start_http(s, err);
+    if (rc == 0)
+        rc = write_kubeconfig(s, err);
+    if (rc == 0 && s->options.snapshot_every_ms > 0)
+        rc = start_snapshots(s, err);
+    return rc < 0 ? rc : start_serve_etcd(s, err);
 }
 
 static int start_all(struct api_server *s, struct err *err)
@@ -243,7 +264,7 @@ int api_server_start(const struct api_server_options *opt, struct api_server **r
     options_complete(&s->options);
     chain_register_metrics();
     metrics_register();
-    int rc = start_all(s, err);
+    int rc = s->options.disable_api ? start_without_api(s, err) : start_all(s, err);
     if (rc < 0) {
         api_server_stop(s);
         return rc;

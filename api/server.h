@@ -41,6 +41,7 @@ struct api_server_options {
     int64_t snapshot_every_ms;     /* 0 = none are taken by the server itself */
     int64_t snapshot_keep;         /* how many; 0 = all */
     const char *serve_etcd;        /* where to serve etcd's API, "[https://]ADDR:PORT"; NULL = nowhere */
+    bool disable_api;              /* no Kubernetes API: health and version only; with serve_etcd */
     int n_loops;                   /* network threads, 0 = number of processors */
 };
 

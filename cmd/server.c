@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "cmd/options.h"
 #include "cmd/planes.h"
+#include "storage/serve_etcd/serve.h"
 
 #include <malloc.h>
 #include <signal.h>
@@ -61,6 +62,8 @@ static bool values_fit(const struct api_server_options *opt)
 {
     if (strcmp(opt->store, "rocksdb") != 0 && strcmp(opt->store, "memory") != 0 && strncmp(opt->store, "etcd=", 5) != 0)
         command_fail(&command_server, "--store %s: use rocksdb, memory or etcd=URL,…", opt->store);
+    else if (opt->disable_api && !opt->serve_etcd)
+        command_fail(&command_server, "--disable api: say where etcd's API is to be served instead, with --serve-etcd");
     else if (!is_listen(opt->listen))
         command_fail(&command_server, "--listen %s: use ADDRESS:PORT, for example 127.0.0.1:6443", opt->listen);
     else if (!is_range(opt->service_cidr))
@@ -117,23 +120,28 @@ static void hold_signals(void)
 static int serve(const struct api_server_options *opt, const struct planes_options *parts, int64_t began_ms)
 {
     struct api_server *server;
-    struct planes *planes;
+    struct planes *planes = NULL;
     struct err err = ERR_INIT;
+    char etcd[96] = "";
     int rc = api_server_start(opt, &server, &err);
     if (rc < 0)
         return command_fail(&command_server, "%s", err.message);
-    rc = planes_start(server, parts, &planes, &err);
+    if (!opt->disable_api)
+        rc = planes_start(server, parts, &planes, &err);
     if (rc < 0) {
         api_server_stop(server);
         planes_destroy(planes);
         return command_fail(&command_server, "%s", err.message);
     }
-    printf("skiff %s is ready at https://%s after %lld ms; kubeconfig: %s%s\n", SKIFF_VERSION, server->address,
+    if (opt->disable_api)
+        snprintf(etcd, sizeof etcd, "; no Kubernetes API, etcd's at port %d", serve_etcd_port(server->serve_etcd));
+    printf("skiff %s is ready at https://%s after %lld ms; kubeconfig: %s%s%s\n", SKIFF_VERSION, server->address,
            (long long)(clock_mono_ms() - began_ms), opt->kubeconfig ? opt->kubeconfig : opt->data_dir,
-           opt->kubeconfig ? "" : "/admin.kubeconfig");
+           opt->kubeconfig ? "" : "/admin.kubeconfig", etcd);
     fflush(stdout);
     wait_for_end();
-    planes_stop(planes);
+    if (planes)
+        planes_stop(planes);
     api_server_stop(server);
     planes_destroy(planes);
     return 0;
@@ -177,8 +185,8 @@ static int run(int argc, char **argv)
         {.name = "disable",
          .kind = OPTION_CHOICES,
          .value = &disabled,
-         .argument = "controllers,scheduler",
-         .choices = "controllers,scheduler",
+         .argument = "controllers,scheduler,api",
+         .choices = "controllers,scheduler,api",
          .help = "parts to leave out"},
         {.name = "token-auth-file",
          .kind = OPTION_STRING,
@@ -266,6 +274,7 @@ static int run(int argc, char **argv)
     };
     if (options_parse(&command_server, specs, argc, argv, 0, &n, &exit_code) < 0)
         return exit_code;
+    opt.disable_api = listed(disabled, "api");
     if (!values_fit(&opt))
         return 2;
     opt.history_ms = compaction_ms ? compaction_ms : FOREVER_MS;

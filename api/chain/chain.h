@@ -24,6 +24,7 @@ void chain_register_metrics(void);
 
 /* Answers for paths that are no resources (discovery, health, …); a 404 when there is nothing. */
 void endpoint_run(struct chain_request *c);
+struct str endpoint_version(void); /* what /version answers */
 /* Streaming subresources: log, exec, attach, portforward, proxy. false: not one of these. */
 bool stream_run(struct chain_request *c);
 
