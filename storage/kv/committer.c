@@ -151,6 +151,9 @@ static int check_ops(struct batch *b, const struct kv_op *ops, size_t n, struct 
             continue;
         if (!ops[i].key.len)
             return err_set(err, ERR_BAD_REQUEST, "key is not provided");
+        const struct kv_transform *t = kv->kv.choose ? kv->kv.choose(kv->kv.choose_arg, ops[i].key) : NULL;
+        if (t && t->ready && t->ready(t->arg, ops[i].key, err) < 0)
+            return err->code;
         if (ops[i].value.len > KV_VALUE_MAX)
             return err_set(err, ERR_TOO_LARGE, "request is too large: %zu bytes, at most %u", ops[i].value.len,
                            KV_VALUE_MAX);

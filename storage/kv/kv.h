@@ -160,6 +160,10 @@ void kv_hold_end(struct kv *kv, struct kv_hold *h); /* NULL is fine */
 /* Block until what kv_compact was asked for has left the disk (tests, tools). */
 void kv_compact_wait(struct kv *kv);
 
+/* Rewrite what the files hold of [key, end), the log of changes included, so that nothing that was overwritten or
+ * compacted away can be read from them any more. Takes as long as copying it. 1 = this store has no files of its own. */
+int kv_scrub(struct kv *kv, struct str key, struct str end, struct err *err);
+
 /* Leases: keys attached to a lease are deleted (one transaction, with events) when it ends. */
 int kv_lease_grant(struct kv *kv, int64_t id /* 0 = choose */, int64_t ttl_s, int64_t *ret_id, struct err *err);
 int kv_lease_keep_alive(struct kv *kv, int64_t id, struct err *err); /* 1 = not found */
@@ -176,6 +180,8 @@ struct kv_transform {
     int (*seal)(void *arg, struct str key, struct str plain, struct buf *out, struct err *err);
     int (*open)(void *arg, struct str key, struct str sealed, struct buf *out, struct err *err);
     void *arg;
+    /* Whether seal can do its work now, so that one transaction fails and not the batch it is in. NULL: always. */
+    int (*ready)(void *arg, struct str key, struct err *err);
 };
 /* `known` open what was stored with their id; `choose` names the one new values of a key are sealed with (NULL answer:
  * plain). The transforms stay the caller's. Set before the first read. */
