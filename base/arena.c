@@ -61,13 +61,18 @@ struct arena *arena_create_small(size_t first_block)
     return a;
 }
 
-static void arena_release(struct arena *a)
+static void arena_run_defers(struct arena *a)
 {
     while (a->defers) {
         struct arena_defer *d = a->defers;
         a->defers = d->next;
         d->fn(d->arg);
     }
+}
+
+static void arena_release(struct arena *a)
+{
+    arena_run_defers(a);
     while (a->blocks) {
         struct arena_block *b = a->blocks;
         a->blocks = b->next;
@@ -81,6 +86,17 @@ void arena_destroy(struct arena *a)
         return;
     arena_release(a);
     free(a);
+}
+
+void arena_wipe(struct arena *a)
+{
+    if (!a)
+        return;
+    arena_run_defers(a);
+    for (struct arena_block *b = a->blocks; b; b = b->next)
+        explicit_bzero(b + 1, b->size - sizeof *b);
+    explicit_bzero((char *)a + arena_round(sizeof *a), a->first_size - arena_round(sizeof *a));
+    arena_destroy(a);
 }
 
 void arena_reset(struct arena *a)

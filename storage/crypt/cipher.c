@@ -1,5 +1,6 @@
 #include "storage/crypt/cipher.h"
 
+#include <limits.h>
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 
@@ -16,12 +17,12 @@ static const struct {
 
 const char *cipher_name(enum cipher_kind kind)
 {
-    return kinds[kind].name;
+    return kind == CIPHER_KMS ? "kms" : kinds[kind].name;
 }
 
 bool cipher_authenticates(enum cipher_kind kind)
 {
-    return kinds[kind].authenticates;
+    return kind == CIPHER_KMS || kinds[kind].authenticates;
 }
 
 const char *cipher_wrong_length(enum cipher_kind kind, size_t len)
@@ -130,8 +131,16 @@ static int cbc_open(const struct cipher_key *k, struct str sealed, struct buf *o
 
 /* ---- by kind ---- */
 
+/* As many bytes as the library counts in an int, with room for what is added. */
+static bool is_too_long(struct str text)
+{
+    return text.len > INT_MAX - 64;
+}
+
 int cipher_seal(const struct cipher_key *k, struct str about, struct str plain, struct buf *out, struct err *err)
 {
+    if (is_too_long(plain) || is_too_long(about))
+        return library_failed(err);
     uint8_t nonce[SECRETBOX_NONCE];
     switch (k->kind) {
     case CIPHER_AESGCM:
@@ -148,6 +157,8 @@ int cipher_seal(const struct cipher_key *k, struct str about, struct str plain, 
 
 int cipher_open(const struct cipher_key *k, struct str about, struct str sealed, struct buf *out, struct err *err)
 {
+    if (is_too_long(sealed) || is_too_long(about))
+        return does_not_open(err);
     switch (k->kind) {
     case CIPHER_AESGCM:
         return gcm_open(k, about, sealed, out, err);

@@ -135,21 +135,83 @@ static int read_keys(struct arena *a, enum cipher_kind kind, const struct value 
     return 0;
 }
 
-static int read_provider(struct arena *a, const struct value *provider, struct keys *to, struct err *err)
+/* ---- key management services ---- */
+
+struct services {
+    struct cipher_key **items;
+    size_t len, cap;
+};
+
+static int check_service(const struct value *v, struct str name, const struct services *others, struct err *err)
+{
+    struct str version = value_path_str(v, "apiVersion"), endpoint = value_path_str(v, "endpoint");
+    if (!name.len || str_contains(name, STR(":")))
+        return err_set(err, ERR_BAD_REQUEST, "kms: a provider needs a name without colons");
+    for (size_t i = 0; i < others->len; i++)
+        if (str_eq(others->items[i]->name, name))
+            return err_set(err, ERR_BAD_REQUEST, "kms: duplicate KMS provider name " STR_FMT ", names must be unique",
+                           STR_ARG(name));
+    if (!version.len || str_eqz(version, "v1"))
+        return err_set(err, ERR_BAD_REQUEST,
+                       "kms " STR_FMT ": KMS v1 is deprecated and not supported: use a plugin of KMS v2 and say "
+                       "apiVersion: v2",
+                       STR_ARG(name));
+    if (!str_eqz(version, "v2"))
+        return err_set(err, ERR_BAD_REQUEST, "kms " STR_FMT ": unsupported apiVersion " STR_FMT " for KMS provider",
+                       STR_ARG(name), STR_ARG(version));
+    if (value_getz(v, "cachesize"))
+        return err_set(err, ERR_BAD_REQUEST, "kms " STR_FMT ": cachesize is not supported in v2", STR_ARG(name));
+    if (!endpoint.len)
+        return err_set(err, ERR_BAD_REQUEST, "kms " STR_FMT ": endpoint is a required field", STR_ARG(name));
+    if (!str_starts(endpoint, STR("unix:///")))
+        return err_set(err, ERR_BAD_REQUEST,
+                       "kms " STR_FMT ": endpoint \"" STR_FMT "\": only unix:///PATH is supported", STR_ARG(name),
+                       STR_ARG(endpoint));
+    return 0;
+}
+
+static int read_service(struct arena *a, const struct value *v, struct keys *to, struct services *services,
+                        struct err *err)
+{
+    struct str name = value_path_str(v, "name"), timeout = value_path_str(v, "timeout");
+    int64_t ns = 3000000000;
+    int rc = check_service(v, name, services, err);
+    if (rc < 0)
+        return rc;
+    if (timeout.p && (duration_parse(timeout, &ns) < 0 || ns < 1000000))
+        return err_set(err, ERR_BAD_REQUEST, "kms " STR_FMT ": timeout should be a positive value", STR_ARG(name));
+    struct cipher_key *k = ARENA_NEW(a, struct cipher_key);
+    k->kind = CIPHER_KMS;
+    k->name = arena_str(a, name);
+    k->prefix = arena_printf(a, "k8s:enc:kms:v2:" STR_FMT ":", STR_ARG(name));
+    k->endpoint = arena_str(a, value_path_str(v, "endpoint"));
+    k->timeout_ms = ns / 1000000;
+    ARENA_PUSH(a, to->items, to->len, to->cap, k);
+    ARENA_PUSH(a, services->items, services->len, services->cap, k);
+    return 0;
+}
+
+/* ---- rules ---- */
+
+static int read_provider(struct arena *a, const struct value *provider, struct keys *to, struct services *services,
+                         struct err *err)
 {
     if (!value_is(provider, VALUE_MAP) || provider->map.len != 1)
-        return err_set(err, ERR_BAD_REQUEST, "a provider is one of aesgcm, aescbc, secretbox and identity");
+        return err_set(err, ERR_BAD_REQUEST, "a provider is one of aesgcm, aescbc, secretbox, kms and identity");
     struct str name = provider->map.members[0].key;
     if (str_eq(name, STR("identity")))
         return 0;
+    if (str_eq(name, STR("kms")))
+        return read_service(a, provider->map.members[0].value, to, services, err);
     for (enum cipher_kind kind = 0; kind < CIPHER_KINDS; kind++)
         if (str_eqz(name, cipher_name(kind)))
             return read_keys(a, kind, value_getz(provider->map.members[0].value, "keys"), to, err);
-    return err_set(err, ERR_BAD_REQUEST, "provider " STR_FMT " is not known: use aesgcm, aescbc, secretbox or identity",
-                   STR_ARG(name));
+    return err_set(err, ERR_BAD_REQUEST,
+                   "provider " STR_FMT " is not known: use aesgcm, aescbc, secretbox, kms or identity", STR_ARG(name));
 }
 
-static int read_rule(struct arena *a, const struct value *v, struct encryption_rule *rule, struct err *err)
+static int read_rule(struct arena *a, const struct value *v, struct encryption_rule *rule, struct services *services,
+                     struct err *err)
 {
     const struct value *providers = value_getz(v, "providers");
     struct keys keys = {0};
@@ -157,7 +219,7 @@ static int read_rule(struct arena *a, const struct value *v, struct encryption_r
     if (rc == 0 && !value_len(providers))
         rc = err_set(err, ERR_BAD_REQUEST, "providers: name at least one");
     for (size_t i = 0; rc == 0 && i < value_len(providers); i++) {
-        rc = read_provider(a, value_at(providers, i), &keys, err);
+        rc = read_provider(a, value_at(providers, i), &keys, services, err);
         if (i == 0 && keys.len)
             rule->sealer = keys.items[0];
     }
@@ -166,14 +228,10 @@ static int read_rule(struct arena *a, const struct value *v, struct encryption_r
     return rc;
 }
 
-int encryption_configuration_parse(struct arena *a, struct str text, struct encryption_configuration *ret,
-                                   struct err *err)
+static int read_configuration(struct arena *a, const struct value *v, struct encryption_configuration *ret,
+                              struct err *err)
 {
-    struct json_options plain = {0};
-    struct value *v = NULL;
-    int rc = yaml_decode(a, text, &plain, &v, err);
-    if (rc < 0)
-        return rc;
+    struct services services = {0};
     struct str version = value_path_str(v, "apiVersion");
     if (!str_eqz(value_path_str(v, "kind"), "EncryptionConfiguration") ||
         !(str_eqz(version, "apiserver.config.k8s.io/v1") || str_eqz(version, "v1")))
@@ -183,10 +241,23 @@ int encryption_configuration_parse(struct arena *a, struct str text, struct encr
         return err_set(err, ERR_BAD_REQUEST, "resources: at least one rule is required");
     struct encryption_rule *rules = ARENA_ARRAY(a, struct encryption_rule, value_len(list));
     for (size_t i = 0; i < value_len(list); i++)
-        if (read_rule(a, value_at(list, i), &rules[i], err) < 0)
+        if (read_rule(a, value_at(list, i), &rules[i], &services, err) < 0)
             return err_context(err, "resources[%zu]", i);
-    *ret = (struct encryption_configuration){rules, value_len(list)};
+    *ret = (struct encryption_configuration){rules, value_len(list), services.items, services.len};
     return 0;
+}
+
+int encryption_configuration_parse(struct arena *a, struct str text, struct encryption_configuration *ret,
+                                   struct err *err)
+{
+    struct json_options plain = {0};
+    struct value *v = NULL;
+    struct arena *reading = arena_create(0);
+    int rc = yaml_decode(reading, text, &plain, &v, err);
+    if (rc == 0)
+        rc = read_configuration(a, v, ret, err);
+    arena_wipe(reading); /* the secrets are in it */
+    return rc;
 }
 
 int encryption_configuration_make(struct buf *out, struct err *err)
@@ -201,8 +272,10 @@ int encryption_configuration_make(struct buf *out, struct err *err)
         out,
         "# The keys that seal this cluster's Secrets, made %s. Whoever has them can read the Secrets of the data\n"
         "# directory and of every snapshot; without them nobody can, so keep a copy apart from both.\n"
-        "# To rotate, put a new key in front (`head -c 32 /dev/urandom | base64`) and restart the server; the old one\n"
-        "# may go once the log says that everything has been sealed anew, and the snapshots made with it have gone.\n"
+        "# To rotate, put a new key in front (`head -c 32 /dev/urandom | base64`) and restart the server, unless it "
+        "looks\n"
+        "# after this file by itself (--encryption-provider-config-automatic-reload); the old one may go once the log\n"
+        "# says that everything has been sealed anew, and the snapshots made with it have gone.\n"
         "kind: EncryptionConfiguration\n"
         "apiVersion: apiserver.config.k8s.io/v1\n"
         "resources:\n"

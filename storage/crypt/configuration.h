@@ -20,6 +20,8 @@ struct encryption_rule {
 struct encryption_configuration {
     const struct encryption_rule *rules; /* the first that is about a key counts */
     size_t n_rules;
+    struct cipher_key *const *services; /* those of CIPHER_KMS, their names unique; not yet connected */
+    size_t n_services;
 };
 
 /* Everything is in the arena. ERR_BAD_REQUEST says what would be right. */

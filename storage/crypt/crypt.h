@@ -6,7 +6,9 @@
  * behind the transform byte CRYPT_TRANSFORM; an engine that stores plain etcd values stores it as it is
  * (crypt_is_sealed tells).
  *
- * Values that are stored plain are always readable. Any thread, once crypt_open has returned.
+ * Values that are stored plain are always readable. With key management services (kms.h) opening may wait for one, and
+ * crypt_open waits for their first answer, however it turns out. The files may be read again while all goes on
+ * (crypt_reload, reload.h). Any thread, once crypt_open has returned.
  */
 #ifndef SKIFF_STORAGE_CRYPT_CRYPT_H
 #define SKIFF_STORAGE_CRYPT_CRYPT_H
@@ -37,6 +39,27 @@ bool crypt_is_sealed(struct str stored);
 struct str crypt_key_id(struct str sealed);
 bool crypt_has_key(const struct crypt *c, struct str key_id);
 
+/* Whether crypt_seal can do its work now: ERR_UNAVAILABLE while a service has not given a key. */
+int crypt_can_seal(const struct crypt *c, struct str key, struct err *err);
+
+/* Key management services: whether there are any; NULL when all are well, else why not; wait until they are, at most so
+ * long (at start, before the store is read). */
+bool crypt_has_services(const struct crypt *c);
+const char *crypt_trouble(const struct crypt *c);
+void crypt_wait_services(const struct crypt *c, int64_t timeout_ms);
+
+/* Read the files again: 0 = other keys and rules are in force now, 1 = nothing has changed. When it fails, because of
+ * the text or a service that does not answer, those from before stay. One thread at a time. */
+int crypt_reload(struct crypt *c, struct err *err);
+const char *crypt_file(const struct crypt *c);
+/* Counts what may make stored values stale: a reload, another key of a service. The wait ends at a change from
+ * `generation`, after crypt_wake (for good), or after so long. */
+uint64_t crypt_generation(struct crypt *c);
+void crypt_wait_change(struct crypt *c, uint64_t generation, int64_t timeout_ms);
+void crypt_wake(struct crypt *c);
+
+/* Stands for this server among those that share a store: its host and data directory, hashed. */
+struct str crypt_server_id(const struct crypt *c, struct arena *a);
 /* Changes whenever the same values would be sealed otherwise (rules, order, keys); tells nothing about the secrets. */
 struct str crypt_fingerprint(const struct crypt *c, struct arena *a);
 

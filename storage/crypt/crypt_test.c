@@ -20,6 +20,7 @@
 #define GCM_A "  - aesgcm: {keys: [{name: a, secret: " KEY_A "}]}\n"
 #define GCM_BA "  - aesgcm: {keys: [{name: b, secret: " KEY_B "}, {name: a, secret: " KEY_A "}]}\n"
 #define IDENTITY "  - identity: {}\n"
+#define KMS "  - kms: {apiVersion: v2, name: vault, endpoint: unix:///x, timeout: 5s}\n"
 #define SECRETS "- resources: [secrets]\n  providers:\n"
 
 static char dir[64];
@@ -90,8 +91,23 @@ static void refusals(void **state)
         {HEAD "- resources: []\n  providers:\n" GCM_A, "resources[0]: resources: name at least one"},
         {HEAD "- resources: [secrets]\n", "resources[0]: providers: name at least one"},
         {HEAD "- resources: [sekrets]\n  providers:\n" GCM_A, "resources[0]: resource \"sekrets\" is not known"},
-        {HEAD SECRETS "  - kms: {name: x}\n",
-         "resources[0]: provider kms is not known: use aesgcm, aescbc, secretbox or identity"},
+        {HEAD SECRETS "  - rot13: {name: x}\n",
+         "resources[0]: provider rot13 is not known: use aesgcm, aescbc, secretbox, kms or identity"},
+        {HEAD SECRETS "  - kms: {name: x, endpoint: unix:///x}\n",
+         "resources[0]: kms x: KMS v1 is deprecated and not supported: use a plugin of KMS v2 and say apiVersion: v2"},
+        {HEAD SECRETS "  - kms: {apiVersion: v3, name: x, endpoint: unix:///x}\n",
+         "resources[0]: kms x: unsupported apiVersion v3 for KMS provider"},
+        {HEAD SECRETS "  - kms: {apiVersion: v2, name: x}\n", "resources[0]: kms x: endpoint is a required field"},
+        {HEAD SECRETS "  - kms: {apiVersion: v2, name: 'x:y', endpoint: unix:///x}\n",
+         "resources[0]: kms: a provider needs a name without colons"},
+        {HEAD SECRETS "  - kms: {apiVersion: v2, name: x, endpoint: tcp://x}\n",
+         "resources[0]: kms x: endpoint \"tcp://x\": only unix:///PATH is supported"},
+        {HEAD SECRETS "  - kms: {apiVersion: v2, name: x, endpoint: unix:///x, timeout: 0s}\n",
+         "resources[0]: kms x: timeout should be a positive value"},
+        {HEAD SECRETS "  - kms: {apiVersion: v2, name: x, endpoint: unix:///x, cachesize: 5}\n",
+         "resources[0]: kms x: cachesize is not supported in v2"},
+        {HEAD SECRETS KMS "- resources: [configmaps]\n  providers:\n" KMS,
+         "resources[1]: kms: duplicate KMS provider name vault, names must be unique"},
         {HEAD SECRETS "  - aesgcm: {keys: [{name: a, secret: QUJD}]}\n",
          "resources[0]: aesgcm: key a: secret is not of the expected length, got 3, expected one of 16, 24 or 32"},
         {HEAD SECRETS "  - secretbox: {keys: [{name: a, secret: MDEyMzQ1Njc4OTAxMjM0NQ==}]}\n",

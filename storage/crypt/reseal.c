@@ -3,14 +3,35 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/metric.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 
-#define MARK STR("/skiff/encryption/sealed-with")
+#define MARK "/skiff/encryption/sealed-with"
 #define FIRST STR("/registry/")
 
-enum { SLICE_PAIRS = 2000, SLICE_BYTES = 4 << 20, SLICE_WRITES = 64, PROGRESS_MS = 5000 };
+enum {
+    SLICE_PAIRS = 2000,
+    SLICE_BYTES = 4 << 20,
+    SLICE_WRITES = 64,
+    PROGRESS_MS = 5000,
+    RETRY_MS = 30 * 1000,
+    SCRUB_MS = 10 * 1000, /* how often to look whether history has been compacted far enough */
+};
+
+static struct metric *seen_total, *written_total, *running;
+static pthread_once_t figures_once = PTHREAD_ONCE_INIT;
+
+static void register_figures(void)
+{
+    seen_total = metric_register(METRIC_COUNTER, "skiff_encryption_reseal_seen_total",
+                                 "Stored values looked at after a change of encryption keys or rules.", NULL, NULL);
+    written_total = metric_register(METRIC_COUNTER, "skiff_encryption_reseal_written_total",
+                                    "Stored values sealed anew after such a change.", NULL, NULL);
+    running = metric_register(METRIC_GAUGE, "skiff_encryption_reseal_running",
+                              "Whether stored values are being sealed anew.", NULL, NULL);
+}
 
 struct reseal {
     struct crypt *crypt;
@@ -70,14 +91,20 @@ static bool copy_value(void *arg, const struct kv_pair *p)
     return false;
 }
 
-static int mark_read(struct kv *kv, struct buf *out, struct err *err)
+static struct str mark_of(const struct crypt *c, struct arena *a)
 {
-    return kv_range(kv, MARK, STR_NULL, 0, 1, copy_value, out, NULL, err);
+    struct str id = crypt_server_id(c, a);
+    return arena_printf(a, MARK "/" STR_FMT, STR_ARG(id));
 }
 
-static int mark_write(struct kv *kv, struct arena *a, struct str value, struct err *err)
+static int mark_read(struct kv *kv, struct str mark, struct buf *out, struct err *err)
 {
-    struct kv_op put = {.kind = KV_PUT, .key = MARK, .value = value};
+    return kv_range(kv, mark, STR_NULL, 0, 1, copy_value, out, NULL, err);
+}
+
+static int mark_write(struct kv *kv, struct arena *a, struct str mark, struct str value, struct err *err)
+{
+    struct kv_op put = {.kind = KV_PUT, .key = mark, .value = value};
     struct kv_txn txn = {.success = &put, .n_success = 1};
     struct kv_txn_result result;
     return kv_txn_wait(kv, a, &txn, &result, err);
@@ -95,61 +122,117 @@ static int run_slice(struct kv *kv, struct slice_state *s, struct reseal_counts 
         bool written = false;
         rc = rewrite(kv, s->arena, &s->stale[i], &written, err);
         counts->written += written;
+        metric_add(written_total, NULL, written);
     }
     counts->seen += (int64_t)s->n;
+    metric_add(seen_total, NULL, (double)s->n);
     arena_reset(s->arena);
     buf_free(&from);
+    return rc;
+}
+
+static int run_slices(struct crypt *c, struct kv *kv, atomic_bool *stop, struct reseal_counts *ret, bool *ret_done,
+                      struct err *err)
+{
+    struct slice_state *s = MEM_NEW(struct slice_state);
+    int64_t told_ms = clock_mono_ms();
+    int rc = 0;
+    s->crypt = c;
+    s->arena = arena_create(0);
+    s->more = true;
+    buf_add_str(&s->next, FIRST);
+    metric_set(running, NULL, 1);
+    while (rc == 0 && s->more && !atomic_load(stop)) {
+        rc = run_slice(kv, s, ret, err);
+        if (rc == 0 && clock_mono_ms() - told_ms > PROGRESS_MS) {
+            told_ms = clock_mono_ms();
+            log_info("storage", "sealing stored values anew: %lld read, %lld written so far, at \"" STR_FMT "\"",
+                     (long long)ret->seen, (long long)ret->written, (int)(s->next.len ? s->next.len - 1 : 0),
+                     s->next.p ? s->next.p : "");
+        }
+    }
+    metric_set(running, NULL, 0);
+    *ret_done = rc == 0 && !s->more;
+    buf_free(&s->next);
+    arena_destroy(s->arena);
+    free(s);
     return rc;
 }
 
 int reseal_run(struct crypt *c, struct kv *kv, atomic_bool *stop, struct reseal_counts *ret, struct err *err)
 {
     struct arena *a = arena_create(0);
-    struct str wanted = crypt_fingerprint(c, a);
-    struct buf mark = {0};
+    struct str wanted = crypt_fingerprint(c, a), mark = mark_of(c, a);
+    struct buf had = {0};
+    bool done = false;
+    pthread_once(&figures_once, register_figures);
     *ret = (struct reseal_counts){0};
-    int rc = mark_read(kv, &mark, err);
+    int rc = mark_read(kv, mark, &had, err);
     /* a store shared with others that never was to be sealed is neither read nor marked */
-    bool current = str_eq(buf_str(&mark), wanted) || (!mark.len && crypt_is_empty(c));
-    buf_free(&mark);
-    if (rc < 0 || current) {
-        arena_destroy(a);
-        return rc < 0 ? rc : 1;
-    }
-    struct slice_state *s = MEM_NEW(struct slice_state);
-    s->crypt = c;
-    s->arena = arena_create(0);
-    s->more = true;
-    buf_add_str(&s->next, FIRST);
-    int64_t told_ms = clock_mono_ms();
-    while (rc == 0 && s->more && !atomic_load(stop)) {
-        rc = run_slice(kv, s, ret, err);
-        if (rc == 0 && clock_mono_ms() - told_ms > PROGRESS_MS) {
-            told_ms = clock_mono_ms();
-            log_info("storage", "sealing stored values anew: %lld read, %lld written so far", (long long)ret->seen,
-                     (long long)ret->written);
-        }
-    }
-    if (rc == 0 && !s->more)
-        rc = mark_write(kv, a, wanted, err);
-    buf_free(&s->next);
-    arena_destroy(s->arena);
+    bool current = str_eq(buf_str(&had), wanted) || (!had.len && crypt_is_empty(c));
+    buf_free(&had);
+    if (rc == 0 && current)
+        rc = 1;
+    if (rc == 0)
+        rc = run_slices(c, kv, stop, ret, &done, err);
+    /* the keys may have changed meanwhile: then it is the next run's */
+    if (done && str_eq(crypt_fingerprint(c, a), wanted))
+        rc = mark_write(kv, a, mark, wanted, err);
     arena_destroy(a);
-    free(s);
     return rc;
+}
+
+/* ---- in the background ---- */
+
+/* A store that was plain when it was written holds that in its files until they are rewritten. */
+static void scrub(struct reseal *r)
+{
+    struct err err;
+    struct arena *a = arena_create(0);
+    int64_t started_ms = clock_mono_ms();
+    int rc = kv_scrub(r->kv, FIRST, kv_prefix_end(a, FIRST), &err);
+    if (rc < 0)
+        log_warn("storage", "files could not be cleaned of what was sealed anew: %s", err.message);
+    else if (rc == 0)
+        log_info("storage", "files are clean of what was stored before it was sealed anew (%lld ms)",
+                 (long long)(clock_mono_ms() - started_ms));
+    arena_destroy(a);
+}
+
+/* What to wait for until the next thing is to be done. */
+static void pause_ms(struct reseal *r, uint64_t generation, int64_t ms)
+{
+    if (!atomic_load(&r->stop))
+        crypt_wait_change(r->crypt, generation, ms);
 }
 
 static void *run(void *arg)
 {
     struct reseal *r = arg;
-    struct reseal_counts counts;
-    struct err err = ERR_INIT;
-    int rc = reseal_run(r->crypt, r->kv, &r->stop, &counts, &err);
-    if (rc < 0)
-        log_warn("storage", "stored values could not be sealed anew (tried again at the next start): %s", err.message);
-    else if (rc == 0 && counts.written && !atomic_load(&r->stop))
-        log_info("storage", "all stored values are sealed as configured: %lld read, %lld sealed anew",
-                 (long long)counts.seen, (long long)counts.written);
+    int64_t scrub_above = 0; /* once history is compacted to here; 0 = nothing to clean */
+    while (!atomic_load(&r->stop)) {
+        struct reseal_counts counts;
+        struct err err = ERR_INIT;
+        uint64_t generation = crypt_generation(r->crypt);
+        int rc = reseal_run(r->crypt, r->kv, &r->stop, &counts, &err);
+        if (rc < 0)
+            log_warn("storage", "stored values could not be sealed anew, tried again in %d s: %s", RETRY_MS / 1000,
+                     err.message);
+        else if (rc == 0 && counts.written && !atomic_load(&r->stop))
+            log_info("storage", "all stored values are sealed as configured: %lld read, %lld sealed anew",
+                     (long long)counts.seen, (long long)counts.written);
+        if (counts.written)
+            scrub_above = kv_revision(r->kv);
+        while (scrub_above && rc >= 0 && !atomic_load(&r->stop) && crypt_generation(r->crypt) == generation) {
+            if (kv_compacted_revision(r->kv) >= scrub_above) {
+                scrub(r);
+                scrub_above = 0;
+                break;
+            }
+            pause_ms(r, generation, SCRUB_MS);
+        }
+        pause_ms(r, generation, rc < 0 ? RETRY_MS : INT64_C(24) * 3600 * 1000);
+    }
     return NULL;
 }
 
@@ -168,6 +251,7 @@ void reseal_stop(struct reseal *r)
     if (!r)
         return;
     atomic_store(&r->stop, true);
+    crypt_wake(r->crypt);
     pthread_join(r->thread, NULL);
     free(r);
 }
