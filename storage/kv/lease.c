@@ -151,13 +151,22 @@ int kv_leases_load(struct local *kv, struct err *err)
 
 int64_t kv_lease_new_id(struct local *kv)
 {
-    kv->lease_seed += 0x9e3779b97f4a7c15u; /* splitmix64 */
-    uint64_t z = kv->lease_seed;
+    bool taken = true;
+    int64_t id = 0;
 
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    z ^= z >> 31;
-    return (int64_t)(z >> 1 | 1);
+    while (taken) {
+        kv->lease_seed += 0x9e3779b97f4a7c15u; /* splitmix64 */
+        uint64_t z = kv->lease_seed;
+
+        z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+        z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+        z ^= z >> 31;
+        id = (int64_t)(z >> 1 | 1);
+        pthread_mutex_lock(&kv->lease_lock); /* a clock that was set back begins the same row once more */
+        taken = kv_lease_find(kv, id) != NULL;
+        pthread_mutex_unlock(&kv->lease_lock);
+    }
+    return id;
 }
 
 /* ---- calls ---- */
