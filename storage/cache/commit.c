@@ -73,6 +73,17 @@ static int refusal(struct commit *k, const struct kv_txn_result *result)
     return err_set(k->err, ERR_CONFLICT, "a condition of the write no longer holds");
 }
 
+/* An object whose event never came by (the store has started over meanwhile) does not know its revision yet. */
+static void number(struct commit *k)
+{
+    for (size_t i = 0; i < k->n; i++) {
+        struct object *o = k->items[i].object;
+
+        if (o && !o->revision)
+            object_set_revision(o, k->revision, k->writes[i].old ? k->writes[i].old->create_revision : k->revision);
+    }
+}
+
 static void committed(void *arg, const struct kv_txn_result *result, const struct err *err)
 {
     struct commit *k = arg;
@@ -84,6 +95,8 @@ static void committed(void *arg, const struct kv_txn_result *result, const struc
     } else if (!result->succeeded) {
         k->err = ARENA_NEW(k->arena, struct err);
         k->rc = refusal(k, result);
+    } else {
+        number(k);
     }
     loop_post(k->loop, answer, k);
 }
