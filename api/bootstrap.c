@@ -1,6 +1,7 @@
 #include "api/bootstrap.h"
 
 #include "api/bootstrap/tables.h"
+#include "api/masterleases.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "openapi/defaults.h"
@@ -16,6 +17,8 @@
 #include <stdlib.h>
 
 #define KEEP_INTERVAL_S 10
+#define NEWEST_MS 10000
+#define ATTEMPTS 16 /* several servers begin at once */
 
 struct plan { /* what one transaction will create or change */
     struct api_server *server;
@@ -23,6 +26,8 @@ struct plan { /* what one transaction will create or change */
     struct str now;
     struct cache_write *writes;
     size_t len, cap;
+    const struct str *addresses; /* of all servers */
+    size_t n_addresses;
     struct err *err;
     int rc;
 };
@@ -116,7 +121,10 @@ static void plan_keep(struct plan *p, struct str group, struct str resource, str
     for (; *members; members++) {
         if (value_semantic_equal(value_getz(old, *members), value_getz(v, *members)))
             continue;
-        value_setz(a, old, *members, value_getz(v, *members));
+        if (value_getz(v, *members))
+            value_setz(a, old, *members, value_getz(v, *members));
+        else
+            value_removez(old, *members);
         changed = true;
     }
     if (changed && p->rc == 0) {
@@ -311,7 +319,8 @@ static void plan_service(struct plan *p, struct str ip, bool v6)
     const struct object *there = cache_find(p->server->cache, services, STR("default"), STR("kubernetes"));
     if (there) { /* the port may have changed with --listen; the address stays as it was given */
         struct value *spec = value_getz(object_value(a, there), "spec");
-        value_setz(a, spec, "ports", value_path(v, "spec.ports"));
+        if (!kv_shared(p->server->kv))
+            value_setz(a, spec, "ports", value_path(v, "spec.ports"));
         value_setz(a, v, "spec", spec);
         object_put(there);
     }
@@ -334,33 +343,55 @@ static void plan_service(struct plan *p, struct str ip, bool v6)
     arena_reset(a);
 }
 
-static void plan_endpoints(struct plan *p)
+/* Host and port apart, without brackets. */
+static struct str own_address(const struct api_server *s)
 {
-    struct arena *a = p->scratch;
-    struct str host = str_from(p->server->address);
+    struct str host = str_from(s->address);
     size_t colon = host.len;
     while (colon && host.p[colon - 1] != ':')
         colon--;
     host = str_sub(host, 0, colon ? colon - 1 : 0);
-    bool v6 = str_starts(host, STR("["));
-    if (v6)
-        host = str_sub(host, 1, host.len - 1);
+    return str_starts(host, STR("[")) ? str_sub(host, 1, host.len - 1) : host;
+}
+
+static bool is_v6(struct str address)
+{
+    size_t ignored;
+    return str_index(address, ':', &ignored);
+}
+
+static void plan_endpoints(struct plan *p)
+{
+    struct arena *a = p->scratch;
+    struct buf subset = {0}, slice = {0};
+    bool v6 = is_v6(own_address(p->server));
+    for (size_t i = 0; i < p->n_addresses; i++) {
+        struct str ip = p->addresses[i];
+        if (is_v6(ip) != v6)
+            continue;
+        buf_printf(&subset, "%s{\"ip\":\"" STR_FMT "\"}", subset.len ? "," : "", STR_ARG(ip));
+        buf_printf(&slice, "%s{\"addresses\":[\"" STR_FMT "\"],\"conditions\":{\"ready\":true}}", slice.len ? "," : "",
+                   STR_ARG(ip));
+    }
     struct str text = arena_printf(a,
                                    "{\"metadata\":{\"labels\":{\"endpointslice.kubernetes.io/skip-mirror\":\"true\"}},"
-                                   "\"subsets\":[{\"addresses\":[{\"ip\":\"" STR_FMT "\"}],"
+                                   "\"subsets\":[{\"addresses\":[" STR_FMT "],"
                                    "\"ports\":[{\"name\":\"https\",\"port\":%d,\"protocol\":\"TCP\"}]}]}",
-                                   STR_ARG(host), p->server->port);
+                                   STR_ARG(buf_str(&subset)), p->server->port);
+    if (!subset.len)
+        text = STR("{\"metadata\":{\"labels\":{\"endpointslice.kubernetes.io/skip-mirror\":\"true\"}}}");
     plan_keep(p, STR(""), STR("endpoints"), STR("default"), STR("kubernetes"), text_value(p, text.p),
               (const char *const[]){"subsets", NULL});
     text = arena_printf(a,
                         "{\"metadata\":{\"generation\":1,\"labels\":{\"kubernetes.io/service-name\":\"kubernetes\"}},"
-                        "\"addressType\":\"%s\",\"endpoints\":[{\"addresses\":[\"" STR_FMT "\"],"
-                        "\"conditions\":{\"ready\":true}}],"
+                        "\"addressType\":\"%s\",\"endpoints\":[" STR_FMT "],"
                         "\"ports\":[{\"name\":\"https\",\"protocol\":\"TCP\",\"port\":%d}]}",
-                        v6 ? "IPv6" : "IPv4", STR_ARG(host), p->server->port);
+                        v6 ? "IPv6" : "IPv4", STR_ARG(buf_str(&slice)), p->server->port);
     struct value *v = text_value(p, text.p);
     plan_keep(p, STR("discovery.k8s.io"), STR("endpointslices"), STR("default"), STR("kubernetes"), v,
               (const char *const[]){"endpoints", "ports", NULL});
+    buf_free(&subset);
+    buf_free(&slice);
     arena_reset(a);
 }
 
@@ -407,20 +438,42 @@ static int plan_commit(struct plan *p)
     return rc;
 }
 
-/* Everything, or only what speaks of this server. */
-static int run(struct api_server *s, bool everything, struct err *err)
+/* Who serves: this server; where others share the store, all that renew their key, with ours among them or without. */
+static int find_servers(struct plan *p, bool leaving)
+{
+    struct api_server *s = p->server;
+    struct str *own = ARENA_NEW(p->arena, struct str), *listed;
+    *own = own_address(s);
+    p->addresses = own;
+    p->n_addresses = 1;
+    if (!kv_shared(s->kv))
+        return 0;
+    int rc = leaving ? masterleases_drop(s->kv, *own, p->err) : masterleases_renew(s->kv, *own, p->err);
+    if (rc == 0)
+        rc = masterleases_list(s->kv, p->arena, &listed, &p->n_addresses, p->err);
+    if (rc == 0)
+        p->addresses = listed;
+    return rc;
+}
+
+enum extent { EVERYTHING, OWN, LEAVING }; /* all objects; what speaks of this server; the same when it goes */
+
+static int run(struct api_server *s, enum extent extent, struct err *err)
 {
     struct plan p = {.server = s, .arena = arena_create(0), .scratch = arena_create(0), .err = err};
     char ip[64];
     p.now = time_format(p.arena, clock_wall_ms() / 1000 * 1000000);
     p.rc = bootstrap_cidr_address(s->options.service_cidr, 1, ip, sizeof ip, err);
-    if (p.rc == 0 && everything) {
+    if (p.rc == 0)
+        p.rc = find_servers(&p, extent == LEAVING);
+    if (p.rc == 0 && extent == EVERYTHING) {
         plan_objects(&p);
         plan_rbac(&p);
         plan_config_maps(&p);
     }
     if (p.rc == 0) {
-        plan_service(&p, arena_str(p.arena, str_from(ip)), strchr(ip, ':') != NULL);
+        if (extent != LEAVING)
+            plan_service(&p, arena_str(p.arena, str_from(ip)), strchr(ip, ':') != NULL);
         plan_endpoints(&p);
     }
     if (p.rc == 0 && p.len)
@@ -432,9 +485,39 @@ static int run(struct api_server *s, bool everything, struct err *err)
     return p.rc;
 }
 
+static void newest_here(void *arg, int rc, const struct err *err)
+{
+    committed(arg, rc, 0, NULL, err);
+}
+
+/* What others have written meanwhile is seen before the next attempt. */
+static int catch_up(struct api_server *s, struct err *err)
+{
+    struct waiter w = {.lock = PTHREAD_MUTEX_INITIALIZER, .done = PTHREAD_COND_INITIALIZER, .err = err};
+    cache_wait_newest(s->cache, NEWEST_MS, s->loops[0], newest_here, &w);
+    pthread_mutex_lock(&w.lock);
+    while (!w.finished)
+        pthread_cond_wait(&w.done, &w.lock);
+    pthread_mutex_unlock(&w.lock);
+    return w.rc;
+}
+
+static int run_until_done(struct api_server *s, enum extent extent, struct err *err)
+{
+    int rc = 0;
+    for (int i = 0; i < ATTEMPTS; i++) {
+        rc = run(s, extent, err);
+        if ((rc != ERR_ALREADY_EXISTS && rc != ERR_CONFLICT) || !kv_shared(s->kv))
+            return rc;
+        if (catch_up(s, err) < 0)
+            return err->code;
+    }
+    return rc;
+}
+
 int bootstrap_run(struct api_server *s, struct err *err)
 {
-    int rc = run(s, true, err);
+    int rc = run_until_done(s, EVERYTHING, err);
     if (rc < 0)
         return err_context(err, "the objects of a fresh cluster");
     s->bootstrapped = true;
@@ -447,23 +530,42 @@ struct bootstrap_keeper {
     struct api_server *server;
     pthread_t thread;
     pthread_mutex_t lock;
-    pthread_cond_t ended;
-    bool ending;
+    pthread_cond_t changed;
+    bool ending, server_gone;
+    struct kv_listener listener; /* where others share the store: for servers that are gone */
 };
+
+static void on_events(void *arg, const struct kv_event *events, size_t n, int64_t revision)
+{
+    struct bootstrap_keeper *k = arg;
+    (void)revision;
+    for (size_t i = 0; i < n; i++) {
+        if (events[i].kind != KV_EVENT_DELETE || !str_starts(events[i].pair.key, STR(MASTERLEASES_PREFIX)))
+            continue;
+        pthread_mutex_lock(&k->lock);
+        k->server_gone = true;
+        pthread_cond_signal(&k->changed);
+        pthread_mutex_unlock(&k->lock);
+    }
+}
 
 static void *keep(void *arg)
 {
     struct bootstrap_keeper *k = arg;
     pthread_mutex_lock(&k->lock);
-    while (!k->ending) {
-        struct timespec until;
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_sec += KEEP_INTERVAL_S;
-        if (pthread_cond_timedwait(&k->ended, &k->lock, &until) != ETIMEDOUT)
+    for (struct timespec until = {0}; !k->ending;) {
+        if (!until.tv_sec) {
+            clock_gettime(CLOCK_REALTIME, &until);
+            until.tv_sec += KEEP_INTERVAL_S;
+        }
+        int waited = k->server_gone ? 0 : pthread_cond_timedwait(&k->changed, &k->lock, &until);
+        if (waited != ETIMEDOUT && !k->server_gone)
             continue;
+        k->server_gone = false;
+        until.tv_sec = 0;
         pthread_mutex_unlock(&k->lock);
         struct err err = ERR_INIT;
-        if (run(k->server, false, &err) < 0 && err.code != ERR_CONFLICT)
+        if (run_until_done(k->server, OWN, &err) < 0 && err.code != ERR_CONFLICT)
             log_warn("bootstrap", "the kubernetes Service could not be put back: %s", err.message);
         pthread_mutex_lock(&k->lock);
     }
@@ -477,7 +579,10 @@ struct bootstrap_keeper *bootstrap_keeper_start(struct api_server *s)
     assert(k);
     k->server = s;
     pthread_mutex_init(&k->lock, NULL);
-    pthread_cond_init(&k->ended, NULL);
+    pthread_cond_init(&k->changed, NULL);
+    k->listener = (struct kv_listener){.fn = on_events, .arg = k};
+    if (kv_shared(s->kv))
+        kv_add_listener(s->kv, &k->listener);
     int rc = pthread_create(&k->thread, NULL, keep, k);
     assert(rc == 0);
     return k;
@@ -489,10 +594,16 @@ void bootstrap_keeper_stop(struct bootstrap_keeper *k)
         return;
     pthread_mutex_lock(&k->lock);
     k->ending = true;
-    pthread_cond_signal(&k->ended);
+    pthread_cond_signal(&k->changed);
     pthread_mutex_unlock(&k->lock);
     pthread_join(k->thread, NULL);
+    if (kv_shared(k->server->kv)) {
+        struct err err = ERR_INIT;
+        kv_remove_listener(k->server->kv, &k->listener);
+        if (run_until_done(k->server, LEAVING, &err) < 0)
+            log_warn("bootstrap", "this server's address is still listed: %s", err.message);
+    }
     pthread_mutex_destroy(&k->lock);
-    pthread_cond_destroy(&k->ended);
+    pthread_cond_destroy(&k->changed);
     free(k);
 }

@@ -9,7 +9,8 @@
 /* Waits for the commit: not on a loop's thread. */
 int bootstrap_run(struct api_server *s, struct err *err);
 
-/* What speaks of this server is put back every ten seconds when somebody has taken it away, as upstream does. */
+/* What speaks of this server is put back every ten seconds when somebody has taken it away, as upstream does. Where
+ * several servers share a store, the endpoints list those that live (masterleases.h). */
 struct bootstrap_keeper;
 struct bootstrap_keeper *bootstrap_keeper_start(struct api_server *s);
 void bootstrap_keeper_stop(struct bootstrap_keeper *k); /* takes NULL; waits for a round under way */

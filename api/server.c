@@ -6,6 +6,7 @@
 #include "api/chain/chain.h"
 #include "api/chain/rbac.h"
 #include "api/chain/token.h"
+#include "api/cluster_identity.h"
 #include "api/metrics_endpoint.h"
 #include "api/pki.h"
 #include "api/registry/services.h"
@@ -66,11 +67,10 @@ static int start_store(struct api_server *s, struct err *err)
     return kv_open_rocksdb(&opt, &s->kv, err);
 }
 
-/* Before the first read. Servers that share an external store share its keys too: those they are given. */
+/* Before the first read. */
 static int start_crypt(struct api_server *s, struct err *err)
 {
-    bool own_store = strncmp(s->options.store, "etcd", 4) != 0;
-    int rc = crypt_open(s->options.data_dir, s->options.encryption_config, own_store, &s->crypt, err);
+    int rc = crypt_open(s->options.data_dir, s->options.encryption_config, true, &s->crypt, err);
     if (rc == 0)
         crypt_install(s->crypt, s->kv);
     return rc;
@@ -92,7 +92,11 @@ static int start_cache(struct api_server *s, struct err *err)
 static int start_identities(struct api_server *s, struct err *err)
 {
     struct server_names names = {0};
-    int rc = server_names_read(&names, s->options.listen, s->options.service_cidr, s->options.tls_san, err);
+    const struct api_server_options *o = &s->options;
+    char more[4096]; /* others send clients where this server says it is */
+    snprintf(more, sizeof more, "%s%s%s", o->tls_san ? o->tls_san : "", o->tls_san && o->advertise_address ? "," : "",
+             o->advertise_address ? o->advertise_address : "");
+    int rc = server_names_read(&names, o->listen, o->service_cidr, more, err);
     s->pki = calloc(1, sizeof *s->pki);
     if (rc == 0)
         rc = pki_load(s->options.data_dir, names.dns, names.ips, s->pki, err);
@@ -230,6 +234,8 @@ static int start_all(struct api_server *s, struct err *err)
         rc = start_crypt(s, err);
     if (rc == 0)
         rc = start_identities(s, err);
+    if (rc == 0 && kv_shared(s->kv))
+        rc = cluster_identity_claim(s->kv, s->pki, s->crypt, s->options.data_dir, err);
     if (rc == 0)
         rc = start_cache(s, err);
     if (rc == 0)
