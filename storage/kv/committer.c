@@ -29,12 +29,14 @@ void kv_set_trouble(struct local *kv, const struct err *err)
 {
     pthread_mutex_lock(&kv->trouble_lock);
     if (err) {
-        const char *what = "the store cannot be written";
+        const char *what = "the store's disk reports an error; writes go on by themselves once it works again";
 
         if (err->code == ERR_NO_SPACE)
             what = "no space left for the store; free some and writes go on by themselves";
         else if (err->code == ERR_CORRUPT)
-            what = "the store is damaged";
+            what = "the store is damaged and takes no more writes; restore a snapshot into a new data directory";
+        else if (strstr(err->message, "Read-only file system"))
+            what = "the store's file system is read-only; writes go on by themselves once it can be written";
         snprintf(kv->trouble_text, sizeof kv->trouble_text, "%s (%.400s)", what, err->message);
         kv->trouble_code = err->code;
     }
@@ -442,6 +444,10 @@ static int run_request(struct batch *b, struct outcome *o, struct err *err)
                         kv_lease_record(b->arena, ttl_ms, 0, true), STR_NULL);
         return 0;
     }
+    case REQUEST_WRITES:
+        for (size_t i = 0; i < r->n_writes; i++)
+            vec_push(&b->writes, r->writes[i]);
+        return 0;
     case REQUEST_PROBE:
         batch_write(b, KV_SPACE_META, record_meta_key(b->arena, 'm', STR("probe")), STR_NULL, STR_NULL);
         return 0;

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { SLICE_ENTRIES = 256, PAUSE_MS = 2 };
+enum { SLICE_ENTRIES = 256, PAUSE_MS = 2, PROBE_FIRST_MS = 125, PROBE_LAST_MS = 2000 };
 
 void kv_keeper_poke(struct local *kv)
 {
@@ -70,6 +70,14 @@ static int64_t sample_age(struct local *kv, int64_t now_ms)
     return old;
 }
 
+/* Through the committer, into its next batch: one thread writes, and every batch is synced before the next (wal.h). */
+static int hand_in(struct local *kv, const struct kv_write *writes, size_t n, struct err *err)
+{
+    struct request r = {.kind = REQUEST_WRITES, .writes = writes, .n_writes = n};
+
+    return kv_submit_wait(kv, &r, err);
+}
+
 /* Up to SLICE_ENTRIES of the log, from behind *at, up to `bound`. Answers how many there were, or a failure. */
 static int compact_slice(struct local *kv, int64_t *at, int64_t bound, struct err *err)
 {
@@ -104,7 +112,7 @@ static int compact_slice(struct local *kv, int64_t *at, int64_t bound, struct er
     }
     e->ops->cursor_close(c);
     if (rc >= 0 && writes.len)
-        rc = e->ops->write(e, writes.items, writes.len, false, err);
+        rc = hand_in(kv, writes.items, writes.len, err);
     vec_free(&writes);
     arena_destroy(a);
     return rc < 0 ? rc : n;
@@ -135,7 +143,7 @@ static void compact(struct local *kv, int64_t mark, int64_t *at)
     struct arena *a = arena_create(0);
     struct kv_write note = {
         .space = KV_SPACE_META, .key = record_meta_key(a, 'm', STR("compacted")), .head = record_number(a, mark)};
-    n = kv->engine->ops->write(kv->engine, &note, 1, false, &err);
+    n = hand_in(kv, &note, 1, &err);
     arena_destroy(a);
     while (n >= 0) {
         int64_t bound = kv_pinned_revision(kv, mark);
@@ -152,8 +160,8 @@ static void compact(struct local *kv, int64_t mark, int64_t *at)
             break;
         kv_leases_expire(kv, clock_mono_ms());
     }
-    if (n < 0)
-        kv_set_trouble(kv, &err);
+    if (n < 0 && !atomic_load(&kv->in_trouble))
+        kv_set_trouble(kv, &err); /* the log cannot be read */
     pthread_mutex_lock(&kv->keeper_lock);
     kv->compacting = false;
 }
@@ -170,11 +178,26 @@ static int64_t due_revision(struct local *kv, int64_t now_ms)
     return mark;
 }
 
+/* While in trouble: whether it is over, ever more rarely unless somebody pokes. Answers how long to wait at most. */
+static int64_t look_at_trouble(struct local *kv, int64_t *pause_ms)
+{
+    struct request probe = {.kind = REQUEST_PROBE};
+    struct err err;
+
+    if (atomic_load(&kv->in_trouble))
+        (void)kv_submit_wait(kv, &probe, &err); /* a failure leaves the trouble as it is */
+    if (!atomic_load(&kv->in_trouble))
+        *pause_ms = 0;
+    else
+        *pause_ms = !*pause_ms ? PROBE_FIRST_MS : *pause_ms < PROBE_LAST_MS ? *pause_ms * 2 : PROBE_LAST_MS;
+    return *pause_ms ? *pause_ms : 1000;
+}
+
 void *kv_keeper_main(void *arg)
 {
     struct local *kv = arg;
-    int64_t at = 0; /* a crash may have left entries below the mark: the first walk starts at the beginning */
-    struct err err;
+    int64_t at = 0;       /* a crash may have left entries below the mark: the first walk starts at the beginning */
+    int64_t pause_ms = 0; /* between probes */
 
     pthread_mutex_lock(&kv->keeper_lock);
     while (!kv->keeper_stop) {
@@ -186,13 +209,9 @@ void *kv_keeper_main(void *arg)
         if (kv->keeper_stop)
             break;
         pthread_mutex_unlock(&kv->keeper_lock);
-        if (atomic_load(&kv->in_trouble)) {
-            struct request probe = {.kind = REQUEST_PROBE};
-            (void)kv_submit_wait(kv, &probe, &err); /* a failure leaves the trouble as it is */
-        }
-        int64_t next_ms = kv_leases_expire(kv, now_ms);
+        int64_t longest_ms = look_at_trouble(kv, &pause_ms), next_ms = kv_leases_expire(kv, now_ms);
         pthread_mutex_lock(&kv->keeper_lock);
-        int64_t left_ms = next_ms - clock_mono_ms(), longest_ms = atomic_load(&kv->in_trouble) ? 250 : 1000;
+        int64_t left_ms = next_ms - clock_mono_ms();
         if (!kv->keeper_stop && !kv->compact_to && left_ms > 0)
             wait_ms(kv, left_ms < longest_ms ? left_ms : longest_ms);
     }

@@ -3,10 +3,14 @@
  * off (WAL compression, recycled logs, range deletion …) was found to lose data or speed with this version. */
 #include "base/mem.h"
 #include "storage/kv/kv_engine.h"
+#include "storage/kv/record.h"
 #include "storage/kv/rocksdb_resume.h"
+#include "storage/kv/wal.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -15,76 +19,212 @@
 #include <unistd.h>
 
 #define OPEN_SPACE_BYTES (4u << 20)
+#define BATCH_KEEP_BYTES (2u << 20)
 
 struct rocksdb_engine {
     struct kv_engine engine;
-    int lock_fd;
-    rocksdb_t *db;
+    char *dir;
+    int lock_fd, synced_fd;
+    pthread_rwlock_t open; /* held by who uses db, for writing while it is closed and opened again */
+    rocksdb_t *db;         /* NULL: could not be opened again yet */
     rocksdb_options_t *options[KV_SPACES];
     rocksdb_column_family_handle_t *cf[KV_SPACES];
     rocksdb_block_based_table_options_t *tables;
     rocksdb_cache_t *cache;
     rocksdb_readoptions_t *read, *scan;
     rocksdb_writeoptions_t *sync, *no_sync;
+    /* the writer's */
+    rocksdb_writebatch_t *batch;
+    const struct kv_write **order;
+    size_t order_cap;
+    uint64_t good;     /* sequence number of what the last write that succeeded ended with */
+    struct err damage; /* its code is 0 unless a write was refused for damaged files */
 };
 
 struct kv_cursor {
-    rocksdb_iterator_t *it;
+    struct rocksdb_engine *engine;
+    rocksdb_iterator_t *it; /* NULL: there is no database now */
 };
 
-/* Takes over the text. */
-static int failed(char *text, const char *doing, struct err *err)
+/* ---- what went wrong ---- */
+
+static void printable(struct str key, char *to, size_t size)
 {
-    enum err_code code = ERR_IO;
+    size_t n = 0;
+
+    for (size_t i = 0; i < key.len && n + 1 < size; i++)
+        to[n++] = isprint((unsigned char)key.p[i]) ? key.p[i] : '?';
+    to[n] = 0;
+}
+
+/* The key that an entry of a space is about, for people. */
+static void entry_key(const char *space, struct str entry, char *to, size_t size)
+{
+    struct buf scratch = {0};
+    struct str key = entry;
+    int64_t revision;
+
+    if (!strcmp(space, "versions") && record_parse_version_key(entry, &scratch, &key, &revision))
+        printable(key, to, size);
+    else if (!strcmp(space, "log") && entry.len >= 8)
+        snprintf(to, size, "revision %lld", (long long)record_get64(entry.p));
+    else
+        printable(str_sub(entry, entry.len && entry.p[0] == 'k', entry.len), to, size);
+    buf_free(&scratch);
+}
+
+/* Where the file that RocksDB's text names has its keys. False: it names none, or it is gone. */
+static bool find_range(struct rocksdb_engine *r, const char *text, char *to, size_t size)
+{
+    const char *end = strstr(text, ".sst");
+    const rocksdb_livefiles_t *files = end ? rocksdb_livefiles(r->db) : NULL;
+    bool found = false;
+
+    for (int i = 0; files && !found && i < rocksdb_livefiles_count(files); i++) {
+        const char *name = rocksdb_livefiles_name(files, i), *space = rocksdb_livefiles_column_family_name(files, i);
+        char first[160], last[160];
+        struct str key;
+
+        name += *name == '/';
+        if (!strstr(text, name))
+            continue;
+        key.p = rocksdb_livefiles_smallestkey(files, i, &key.len);
+        entry_key(space, key, first, sizeof first);
+        key.p = rocksdb_livefiles_largestkey(files, i, &key.len);
+        entry_key(space, key, last, sizeof last);
+        snprintf(to, size, "\"%s\" to \"%s\"", first, last);
+        found = true;
+    }
+    if (files)
+        rocksdb_livefiles_destroy(files);
+    return found;
+}
+
+/* Takes over the text. `near` is the key that was asked for, or where a cursor stood. */
+static int failed(struct rocksdb_engine *r, char *text, const char *doing, const char *near, struct err *err)
+{
+    char range[400];
+    int rc;
 
     if (strstr(text, "No space left") || strstr(text, "NoSpace") || strstr(text, "Disk quota"))
-        code = ERR_NO_SPACE;
-    else if (!strncmp(text, "Corruption", 10))
-        code = ERR_CORRUPT;
-    int rc = err_set(err, code, "%s: %s", doing, text);
-
+        rc = err_set(err, ERR_NO_SPACE, "%s: %s", doing, text);
+    else if (strncmp(text, "Corruption", 10) != 0)
+        rc = err_set(err, ERR_IO, "%s: %s", doing, text);
+    else if (r->db && find_range(r, text, range, sizeof range))
+        rc = err_set(err, ERR_CORRUPT, "%s: keys from %s are damaged: %s", doing, range, text);
+    else if (near)
+        rc = err_set(err, ERR_CORRUPT, "%s: what is stored at or behind \"%s\" is damaged: %s", doing, near, text);
+    else
+        rc = err_set(err, ERR_CORRUPT, "%s: %s", doing, text);
     rocksdb_free(text);
     return rc;
 }
+
+static int closed(struct err *err)
+{
+    return err_set(err, ERR_IO, "the store is being opened again after an error");
+}
+
+/* ---- reading and writing ---- */
+
+static const char *const space_names[KV_SPACES] = {"default", "versions", "log"};
 
 static int rocks_get(struct kv_engine *e, enum kv_space space, struct str key, struct buf *out, struct err *err)
 {
     struct rocksdb_engine *r = (struct rocksdb_engine *)e;
     char *text = NULL;
-    rocksdb_pinnableslice_t *slice = rocksdb_get_pinned_cf(r->db, r->read, r->cf[space], key.p, key.len, &text);
+    int rc = 1;
 
-    if (text)
-        return failed(text, "read the store", err);
-    if (!slice)
-        return 1;
-    size_t len;
-    const char *value = rocksdb_pinnableslice_value(slice, &len);
-    buf_add(out, value, len);
-    rocksdb_pinnableslice_destroy(slice);
-    return 0;
+    pthread_rwlock_rdlock(&r->open);
+    rocksdb_pinnableslice_t *slice =
+        r->db ? rocksdb_get_pinned_cf(r->db, r->read, r->cf[space], key.p, key.len, &text) : NULL;
+    if (!r->db) {
+        rc = closed(err);
+    } else if (text) {
+        char near[200];
+
+        entry_key(space_names[space], key, near, sizeof near);
+        rc = failed(r, text, "read the store", near, err);
+    } else if (slice) {
+        size_t len;
+        const char *value = rocksdb_pinnableslice_value(slice, &len);
+
+        buf_add(out, value, len);
+        rocksdb_pinnableslice_destroy(slice);
+        rc = 0;
+    }
+    pthread_rwlock_unlock(&r->open);
+    return rc;
+}
+
+static int by_key(const void *a, const void *b)
+{
+    const struct kv_write *x = *(const struct kv_write *const *)a, *y = *(const struct kv_write *const *)b;
+    int order = (x->space > y->space) - (x->space < y->space);
+
+    if (!order && x->space != KV_SPACE_LOG) /* the log comes in order by itself */
+        order = str_cmp(x->key, y->key);
+    return order ? order : (x > y) - (x < y);
+}
+
+/* In the order of keys: a memory table is quicker to fill so. Of one key, what was first stays first. */
+static void fill_batch(struct rocksdb_engine *r, const struct kv_write *writes, size_t n)
+{
+    if (n > r->order_cap) {
+        r->order_cap = n;
+        r->order = mem_realloc(r->order, n * sizeof *r->order);
+    }
+    for (size_t i = 0; i < n; i++)
+        r->order[i] = &writes[i];
+    if (n > 4)
+        qsort(r->order, n, sizeof *r->order, by_key);
+    if (!r->batch)
+        r->batch = rocksdb_writebatch_create();
+    rocksdb_writebatch_clear(r->batch); /* keeps its room */
+    for (size_t i = 0; i < n; i++) {
+        const struct kv_write *w = r->order[i];
+
+        if (w->remove) {
+            rocksdb_writebatch_delete_cf(r->batch, r->cf[w->space], w->key.p, w->key.len);
+        } else {
+            const char *keys[] = {w->key.p}, *values[] = {w->head.p ? w->head.p : "", w->body.p ? w->body.p : ""};
+            size_t key_lens[] = {w->key.len}, value_lens[] = {w->head.len, w->body.len};
+
+            rocksdb_writebatch_putv_cf(r->batch, r->cf[w->space], 1, keys, key_lens, 2, values, value_lens);
+        }
+    }
 }
 
 static int rocks_write(struct kv_engine *e, const struct kv_write *writes, size_t n, bool sync, struct err *err)
 {
     struct rocksdb_engine *r = (struct rocksdb_engine *)e;
-    rocksdb_writebatch_t *batch = rocksdb_writebatch_create();
     char *text = NULL;
+    size_t size;
+    int rc = 0;
 
-    for (size_t i = 0; i < n; i++) {
-        const struct kv_write *w = &writes[i];
-
-        if (w->remove) {
-            rocksdb_writebatch_delete_cf(batch, r->cf[w->space], w->key.p, w->key.len);
-        } else {
-            const char *keys[] = {w->key.p}, *values[] = {w->head.p ? w->head.p : "", w->body.p ? w->body.p : ""};
-            size_t key_lens[] = {w->key.len}, value_lens[] = {w->head.len, w->body.len};
-
-            rocksdb_writebatch_putv_cf(batch, r->cf[w->space], 1, keys, key_lens, 2, values, value_lens);
+    pthread_rwlock_rdlock(&r->open);
+    if (r->db) {
+        fill_batch(r, writes, n);
+        rocksdb_write(r->db, sync ? r->sync : r->no_sync, r->batch, &text);
+        rocksdb_writebatch_data(r->batch, &size);
+        if (size > BATCH_KEEP_BYTES) {
+            rocksdb_writebatch_destroy(r->batch);
+            r->batch = NULL;
         }
     }
-    rocksdb_write(r->db, sync ? r->sync : r->no_sync, batch, &text);
-    rocksdb_writebatch_destroy(batch);
-    return text ? failed(text, "write the store", err) : 0;
+    if (!r->db) {
+        rc = closed(err);
+    } else if (text) {
+        rc = failed(r, text, "write the store", NULL, err);
+        if (rc == ERR_CORRUPT)
+            r->damage = *err;
+    } else {
+        r->good = rocksdb_get_latest_sequence_number(r->db);
+        if (sync)
+            wal_synced_write(r->synced_fd, r->good);
+    }
+    pthread_rwlock_unlock(&r->open);
+    return rc;
 }
 
 static struct kv_cursor *rocks_cursor_open(struct kv_engine *e, enum kv_space space)
@@ -92,22 +232,27 @@ static struct kv_cursor *rocks_cursor_open(struct kv_engine *e, enum kv_space sp
     struct rocksdb_engine *r = (struct rocksdb_engine *)e;
     struct kv_cursor *c = MEM_NEW(struct kv_cursor);
 
-    c->it = rocksdb_create_iterator_cf(r->db, r->scan, r->cf[space]);
+    pthread_rwlock_rdlock(&r->open);
+    c->engine = r;
+    c->it = r->db ? rocksdb_create_iterator_cf(r->db, r->scan, r->cf[space]) : NULL;
     return c;
 }
 
 static void rocks_cursor_seek(struct kv_cursor *c, struct str key)
 {
-    rocksdb_iter_seek(c->it, key.p, key.len);
+    if (c->it)
+        rocksdb_iter_seek(c->it, key.p, key.len);
 }
 
 static int rocks_cursor_read(struct kv_cursor *c, struct str *ret_key, struct str *ret_value, struct err *err)
 {
+    if (!c->it)
+        return closed(err);
     if (!rocksdb_iter_valid(c->it)) {
         char *text = NULL;
 
         rocksdb_iter_get_error(c->it, &text);
-        return text ? failed(text, "read the store", err) : 1;
+        return text ? failed(c->engine, text, "read the store", NULL, err) : 1;
     }
     ret_key->p = rocksdb_iter_key(c->it, &ret_key->len);
     ret_value->p = rocksdb_iter_value(c->it, &ret_value->len);
@@ -116,49 +261,16 @@ static int rocks_cursor_read(struct kv_cursor *c, struct str *ret_key, struct st
 
 static void rocks_cursor_next(struct kv_cursor *c)
 {
-    rocksdb_iter_next(c->it);
+    if (c->it)
+        rocksdb_iter_next(c->it);
 }
 
 static void rocks_cursor_close(struct kv_cursor *c)
 {
-    rocksdb_iter_destroy(c->it);
+    if (c->it)
+        rocksdb_iter_destroy(c->it);
+    pthread_rwlock_unlock(&c->engine->open);
     free(c);
-}
-
-static int rocks_recover(struct kv_engine *e, struct err *err)
-{
-    struct rocksdb_engine *r = (struct rocksdb_engine *)e;
-    char *text;
-
-    rocksdb_resume(r->db, &text); /* flushes what was acknowledged and starts a new log without what failed */
-    return text ? failed(text, "resume the store", err) : 0;
-}
-
-static void rocks_close(struct kv_engine *e)
-{
-    struct rocksdb_engine *r = (struct rocksdb_engine *)e;
-
-    for (int i = 0; i < KV_SPACES; i++)
-        if (r->cf[i])
-            rocksdb_column_family_handle_destroy(r->cf[i]);
-    if (r->db)
-        rocksdb_close(r->db);
-    for (int i = 0; i < KV_SPACES; i++)
-        if (r->options[i])
-            rocksdb_options_destroy(r->options[i]);
-    if (r->tables)
-        rocksdb_block_based_options_destroy(r->tables);
-    if (r->cache)
-        rocksdb_cache_destroy(r->cache);
-    if (r->read) {
-        rocksdb_readoptions_destroy(r->read);
-        rocksdb_readoptions_destroy(r->scan);
-        rocksdb_writeoptions_destroy(r->sync);
-        rocksdb_writeoptions_destroy(r->no_sync);
-    }
-    if (r->lock_fd >= 0)
-        close(r->lock_fd);
-    free(r);
 }
 
 /* ---- opening ---- */
@@ -223,12 +335,12 @@ static void set_options(struct rocksdb_engine *r, struct rocksdb_env_t *env)
         rocksdb_options_set_create_if_missing(o, 1);
         rocksdb_options_set_create_missing_column_families(o, 1);
         rocksdb_options_set_paranoid_checks(o, 1);
-        rocksdb_options_set_wal_recovery_mode(o, rocksdb_tolerate_corrupted_tail_records_recovery);
+        rocksdb_options_set_wal_recovery_mode(o, rocksdb_point_in_time_recovery); /* after wal_check */
         rocksdb_options_set_max_background_jobs(o, 2);
         rocksdb_options_set_max_open_files(o, 256);
         rocksdb_options_set_max_file_opening_threads(o, 1);
         rocksdb_options_set_table_cache_numshardbits(o, 2);
-        rocksdb_options_set_max_total_wal_size(o, 32 << 20);
+        rocksdb_options_set_max_total_wal_size(o, 64 << 20);
         rocksdb_options_set_stats_dump_period_sec(o, 0);
         rocksdb_options_set_stats_persist_period_sec(o, 0);
         rocksdb_options_set_skip_stats_update_on_db_open(o, 1);
@@ -240,8 +352,8 @@ static void set_options(struct rocksdb_engine *r, struct rocksdb_env_t *env)
         rocksdb_options_set_avoid_unnecessary_blocking_io(o, 1);
         rocksdb_options_set_compression(o, rocksdb_no_compression);
         rocksdb_options_set_block_based_table_factory(o, r->tables);
-        rocksdb_options_set_max_write_buffer_number(o, 3);
-        rocksdb_options_set_write_buffer_size(o, i == KV_SPACE_VERSIONS ? 4 << 20 : 1 << 20);
+        rocksdb_options_set_max_write_buffer_number(o, 4);
+        rocksdb_options_set_write_buffer_size(o, i == KV_SPACE_VERSIONS ? 8 << 20 : 2 << 20);
         rocksdb_options_set_target_file_size_base(o, 8 << 20);
         rocksdb_options_set_max_bytes_for_level_base(o, 32 << 20);
         rocksdb_options_set_level0_file_num_compaction_trigger(o, 8);
@@ -273,6 +385,123 @@ static void set_options(struct rocksdb_engine *r, struct rocksdb_env_t *env)
     r->no_sync = rocksdb_writeoptions_create();
 }
 
+/* ---- opening, closing, opening again ---- */
+
+static int open_db(struct rocksdb_engine *r, const char *dir, struct err *err)
+{
+    char *text = NULL;
+
+    r->db = rocksdb_open_column_families(r->options[0], dir, KV_SPACES, space_names,
+                                         (const rocksdb_options_t *const *)r->options, r->cf, &text);
+    if (!text) {
+        r->good = rocksdb_get_latest_sequence_number(r->db);
+        return 0;
+    }
+    r->db = NULL;
+    memset(r->cf, 0, sizeof r->cf);
+    (void)failed(r, text, "open the store", NULL, err);
+    return err_context(err, "data directory %s", dir);
+}
+
+static void close_db(struct rocksdb_engine *r)
+{
+    for (int i = 0; i < KV_SPACES; i++)
+        if (r->cf[i])
+            rocksdb_column_family_handle_destroy(r->cf[i]);
+    memset(r->cf, 0, sizeof r->cf);
+    if (r->db)
+        rocksdb_close(r->db);
+    r->db = NULL;
+}
+
+/* Whether the directory takes a file at all: RocksDB is not closed in the hope of it. */
+static int check_writable(const char *dir, struct err *err)
+{
+    static const char bytes[4096];
+    char path[4096];
+
+    snprintf(path, sizeof path, "%s/probe", dir);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    bool ok = fd >= 0 && write(fd, bytes, sizeof bytes) == (ssize_t)sizeof bytes && fdatasync(fd) == 0;
+    int failure = errno;
+    if (fd >= 0) {
+        close(fd);
+        unlink(path);
+    }
+    return ok ? 0 : err_set_errno(err, ERR_IO, failure, "write %s", path);
+}
+
+/* After an error of some kinds (of the log's file above all) RocksDB takes no more writes until it is opened anew. What
+ * the failed writes left in the log is cut off before. */
+static int open_again(struct rocksdb_engine *r, struct err *err)
+{
+    if (pthread_rwlock_trywrlock(&r->open) != 0)
+        return err_set(err, ERR_IO, "the store is opened again once nobody reads it");
+    close_db(r);
+    int rc = wal_cut(r->dir, r->good, err);
+    if (rc == 0)
+        rc = wal_check(r->dir, err);
+    if (rc == 0) {
+        uint64_t good = r->good;
+        rc = open_db(r, r->dir, err);
+        if (rc == 0 && r->good < good)
+            r->damage.code = rc = err_set(err, ERR_CORRUPT, "the store in %s lost acknowledged changes", r->dir);
+    }
+    pthread_rwlock_unlock(&r->open);
+    return rc;
+}
+
+static int rocks_recover(struct kv_engine *e, struct err *err)
+{
+    struct rocksdb_engine *r = (struct rocksdb_engine *)e;
+    char *text = NULL;
+    int rc;
+
+    if (r->damage.code) { /* trying does not mend files */
+        *err = r->damage;
+        return err->code;
+    }
+    if (r->dir && ((rc = check_writable(r->dir, err)) < 0 || (rc = check_space(r->dir, err)) < 0))
+        return rc;
+    if (r->db) {
+        rocksdb_resume(r->db, &text); /* flushes what was acknowledged and starts a new log without what failed */
+        if (!text)
+            return 0;
+        rc = failed(r, text, "resume the store", NULL, err);
+    }
+    return r->dir ? open_again(r, err) : rc;
+}
+
+static void rocks_close(struct kv_engine *e)
+{
+    struct rocksdb_engine *r = (struct rocksdb_engine *)e;
+
+    close_db(r);
+    for (int i = 0; i < KV_SPACES; i++)
+        if (r->options[i])
+            rocksdb_options_destroy(r->options[i]);
+    if (r->tables)
+        rocksdb_block_based_options_destroy(r->tables);
+    if (r->cache)
+        rocksdb_cache_destroy(r->cache);
+    if (r->read) {
+        rocksdb_readoptions_destroy(r->read);
+        rocksdb_readoptions_destroy(r->scan);
+        rocksdb_writeoptions_destroy(r->sync);
+        rocksdb_writeoptions_destroy(r->no_sync);
+    }
+    if (r->batch)
+        rocksdb_writebatch_destroy(r->batch);
+    free(r->order);
+    pthread_rwlock_destroy(&r->open);
+    if (r->synced_fd >= 0)
+        close(r->synced_fd);
+    if (r->lock_fd >= 0)
+        close(r->lock_fd);
+    free(r->dir);
+    free(r);
+}
+
 int kv_engine_rocksdb(const char *dir, struct kv_engine **ret, struct err *err)
 {
     return kv_engine_rocksdb_in(dir, NULL, ret, err);
@@ -292,27 +521,30 @@ int kv_engine_rocksdb_in(const char *dir, struct rocksdb_env_t *env, struct kv_e
         .recover = rocks_recover,
         .close = rocks_close,
     };
-    static const char *const names[KV_SPACES] = {"default", "versions", "log"};
     struct rocksdb_engine *r = MEM_NEW(struct rocksdb_engine);
-    char *text = NULL;
-    int rc;
+    int rc = 0;
 
     r->engine.ops = &ops;
-    r->lock_fd = -1;
-    if (!env &&
-        ((rc = make_dirs(dir, err)) < 0 || (rc = check_space(dir, err)) < 0 || (rc = lock_dir(r, dir, err)) < 0)) {
+    r->lock_fd = r->synced_fd = -1;
+    pthread_rwlock_init(&r->open, NULL);
+    r->dir = strdup(dir);
+    rc = make_dirs(dir, err);
+    if (rc == 0)
+        rc = lock_dir(r, dir, err);
+    if (rc == 0)
+        rc = check_space(dir, err);
+    if (rc == 0)
+        rc = wal_check(dir, err);
+    if (rc == 0) {
+        set_options(r, env);
+        rc = open_db(r, dir, err);
+    }
+    if (rc < 0) {
         rocks_close(&r->engine);
         return rc;
     }
-    set_options(r, env);
-    r->db = rocksdb_open_column_families(r->options[0], dir, KV_SPACES, names,
-                                         (const rocksdb_options_t *const *)r->options, r->cf, &text);
-    if (text) {
-        rc = failed(text, "open the store", err);
-        err_context(err, "data directory %s", dir);
-        rocks_close(&r->engine);
-        return rc;
-    }
+    r->synced_fd = wal_synced_open(dir);
+    wal_synced_write(r->synced_fd, r->good);
     *ret = &r->engine;
     return 0;
 }

@@ -4,9 +4,9 @@
  * says what kv puts where. A new engine is one table of functions and an opener that ends in kv_create; a fault
  * injector is an engine that wraps another one.
  *
- * Threads: `write` comes from the committer and from the background thread at the same time; `get` and cursors come
- * from any thread while writes go on. A read sees every batch whose write has returned; a cursor may or may not see
- * later ones, but never half of an entry.
+ * Threads: `write` and `recover` come from one thread at a time; `get` and cursors come from any thread while writes go
+ * on, and a cursor is closed by the thread that opened it. A read sees every batch whose write has returned; a cursor may
+ * or may not see later ones, but never half of an entry.
  */
 #ifndef SKIFF_STORAGE_KV_KV_ENGINE_H
 #define SKIFF_STORAGE_KV_KV_ENGINE_H

@@ -13,7 +13,7 @@
 
 enum { KV_TRANSFORMS_MAX = 16, KV_SHARED_LEASES = 16, KV_SAMPLES = 64 };
 
-enum request_kind { REQUEST_TXN, REQUEST_GRANT, REQUEST_REVOKE, REQUEST_KEPT, REQUEST_PROBE };
+enum request_kind { REQUEST_TXN, REQUEST_GRANT, REQUEST_REVOKE, REQUEST_KEPT, REQUEST_PROBE, REQUEST_WRITES };
 
 struct request {
     struct request *next;
@@ -22,6 +22,8 @@ struct request {
     const int64_t *leases; /* GRANT, KEPT: one; REVOKE: n_leases */
     size_t n_leases;
     int64_t ttl_s;
+    const struct kv_write *writes; /* WRITES: into the engine as they are */
+    size_t n_writes;
     bool owned; /* made by kv_txn: the committer frees it */
     kv_txn_done *done;
     void *arg;
@@ -128,7 +130,7 @@ struct lease *kv_lease_add(struct local *kv, int64_t id, int64_t ttl_ms, int64_t
 void kv_lease_drop(struct local *kv, int64_t id);
 int kv_leases_load(struct local *kv, struct err *err); /* takes the lock */
 void kv_leases_finish(struct local *kv);
-int64_t kv_lease_new_id(struct local *kv); /* takes no lock: committer only */
+int64_t kv_lease_new_id(struct local *kv); /* takes the lock; committer only */
 /* Ends due leases; answers when to look again (monotonic ms). Takes the lock. */
 int64_t kv_leases_expire(struct local *kv, int64_t now_ms);
 struct str kv_lease_record(struct arena *a, int64_t ttl_ms, int64_t expiry_wall_ms, bool kept);

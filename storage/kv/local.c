@@ -43,7 +43,7 @@ static int load(struct local *kv, struct err *err)
         struct arena *a = arena_create(0);
         struct kv_write note = {
             .space = KV_SPACE_META, .key = record_meta_key(a, 'm', STR("format")), .head = record_number(a, FORMAT)};
-        rc = kv->engine->ops->write(kv->engine, &note, 1, false, err);
+        rc = kv->engine->ops->write(kv->engine, &note, 1, true, err);
         arena_destroy(a);
     }
     atomic_store(&kv->revision, revision);
