@@ -15,6 +15,7 @@
 #include "base/net/http.h"
 #include "base/net/tls.h"
 #include "storage/crypt/crypt.h"
+#include "storage/crypt/reload.h"
 #include "storage/crypt/reseal.h"
 #include "storage/serve_etcd/serve.h"
 #include "storage/snapshot/schedule.h"
@@ -67,12 +68,16 @@ static int start_store(struct api_server *s, struct err *err)
     return kv_open_rocksdb(&opt, &s->kv, err);
 }
 
+enum { KEY_SERVICE_WAIT_MS = 30 * 1000 }; /* one that starts along with this server */
+
 /* Before the first read. */
 static int start_crypt(struct api_server *s, struct err *err)
 {
     int rc = crypt_open(s->options.data_dir, s->options.encryption_config, true, &s->crypt, err);
-    if (rc == 0)
+    if (rc == 0) {
+        crypt_wait_services(s->crypt, KEY_SERVICE_WAIT_MS);
         crypt_install(s->crypt, s->kv);
+    }
     return rc;
 }
 
@@ -256,6 +261,8 @@ static int start_all(struct api_server *s, struct err *err)
         s->keeper = bootstrap_keeper_start(s);
     if (rc == 0)
         s->reseal = reseal_start(s->crypt, s->kv);
+    if (rc == 0 && s->options.encryption_reload)
+        s->reload = reload_start(s->crypt);
     if (rc == 0 && s->options.snapshot_every_ms > 0)
         rc = start_snapshots(s, err);
     if (rc == 0 && s->options.serve_etcd)
@@ -315,6 +322,7 @@ void api_server_stop(struct api_server *s)
     s->stopping = true;
     serve_etcd_stop(s->serve_etcd);
     bootstrap_keeper_stop(s->keeper);
+    reload_stop(s->reload);
     reseal_stop(s->reseal);
     snapshot_schedule_stop(s->snapshots);
     stop_http(s);

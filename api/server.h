@@ -16,6 +16,7 @@
 struct pki;
 struct crypt;
 struct reseal;
+struct reload;
 struct snapshot_schedule;
 struct serve_etcd;
 struct tls_context;
@@ -36,6 +37,7 @@ struct api_server_options {
     const char *disable_admission; /* comma-separated plugin names, or NULL */
     const char *advertise_address; /* of the kubernetes endpoints; NULL = from listen */
     const char *encryption_config; /* EncryptionConfiguration file; NULL = DIR/pki/encryption.yaml, made when absent */
+    bool encryption_reload;        /* look after that file, and put in force what it comes to say */
     const char *snapshot_dir;      /* NULL = data_dir/snapshots */
     int64_t history_ms;            /* how long old versions are kept; 0 = five minutes */
     int64_t snapshot_every_ms;     /* 0 = none are taken by the server itself */
@@ -50,6 +52,7 @@ struct api_server {
     struct kv *kv;
     struct crypt *crypt;                 /* storage/crypt/crypt.h: the keys that seal values at rest */
     struct reseal *reseal;               /* brings what is stored to them */
+    struct reload *reload;               /* reads them again; NULL unless asked for */
     struct snapshot_schedule *snapshots; /* NULL unless asked for */
     struct serve_etcd *serve_etcd;       /* etcd's API over the store; NULL unless asked for */
     struct cache *cache;
