@@ -1,6 +1,7 @@
 #include "api/health.h"
 
 #include "api/server.h"
+#include "storage/crypt/crypt.h"
 
 enum probe { PROBE_HEALTHZ = 1, PROBE_LIVEZ = 2, PROBE_READYZ = 4 };
 
@@ -25,11 +26,23 @@ static const char *check_shutdown(const struct api_server *s)
     return s->stopping ? "process is shutting down" : NULL;
 }
 
+static const char *check_key_services(const struct api_server *s)
+{
+    return crypt_trouble(s->crypt);
+}
+
+/* Told of where key management services are configured, or could come to be. */
+static bool has_key_services(const struct api_server *s)
+{
+    return s->options.encryption_reload || crypt_has_services(s->crypt);
+}
+
 /* Named as upstream names them, the store's check included, since monitoring asks for these names. */
 static const struct check {
     const char *name;
     unsigned probes;
     const char *(*run)(const struct api_server *s); /* NULL = fine, else why not */
+    bool (*is_there)(const struct api_server *s);   /* NULL = always */
 } checks[] = {
     {"ping", PROBE_HEALTHZ | PROBE_LIVEZ | PROBE_READYZ, check_ping},
     {"log", PROBE_HEALTHZ | PROBE_LIVEZ | PROBE_READYZ, check_ping},
@@ -39,8 +52,14 @@ static const struct check {
     {"poststarthook/rbac/bootstrap-roles", PROBE_HEALTHZ | PROBE_LIVEZ | PROBE_READYZ, check_objects},
     {"poststarthook/scheduling/bootstrap-system-priority-classes", PROBE_HEALTHZ | PROBE_LIVEZ | PROBE_READYZ,
      check_objects},
+    {"kms-providers", PROBE_HEALTHZ | PROBE_READYZ, check_key_services, has_key_services},
     {"shutdown", PROBE_READYZ, check_shutdown},
 };
+
+static bool applies(size_t check, enum probe probe, const struct api_server *s)
+{
+    return checks[check].probes & probe && (!checks[check].is_there || checks[check].is_there(s));
+}
 
 static bool query_has(struct chain_request *c, const char *want, struct str value_wanted)
 {
@@ -56,7 +75,7 @@ static void run_all(struct chain_request *c, struct str probe_name, enum probe p
     struct buf out = {0};
     bool failed = false;
     for (size_t i = 0; i < sizeof checks / sizeof *checks; i++) {
-        if (!(checks[i].probes & probe))
+        if (!applies(i, probe, c->req.server))
             continue;
         const char *why = checks[i].run(c->req.server);
         if (query_has(c, "exclude", str_from(checks[i].name)))
@@ -89,7 +108,7 @@ bool health_run(struct chain_request *c)
             return true;
         }
         for (size_t i = 0; i < sizeof checks / sizeof *checks; i++) {
-            if (!(checks[i].probes & probes[p]) || !str_eqz(path, checks[i].name))
+            if (!applies(i, probes[p], c->req.server) || !str_eqz(path, checks[i].name))
                 continue;
             const char *why = checks[i].run(c->req.server);
             struct str text = why ? arena_printf(c->req.arena, "internal server error: %s\n", why) : STR("ok");

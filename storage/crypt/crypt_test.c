@@ -1,5 +1,7 @@
 #include "storage/crypt/configuration.h"
 #include "storage/crypt/crypt.h"
+#include "storage/crypt/kms_plugin_for_test.h"
+#include "storage/crypt/reload.h"
 #include "storage/crypt/reseal.h"
 
 #include <setjmp.h>
@@ -18,6 +20,7 @@
 #define KEY_B "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY="
 #define HEAD "kind: EncryptionConfiguration\napiVersion: apiserver.config.k8s.io/v1\nresources:\n"
 #define GCM_A "  - aesgcm: {keys: [{name: a, secret: " KEY_A "}]}\n"
+#define GCM_B "  - aesgcm: {keys: [{name: b, secret: " KEY_B "}]}\n"
 #define GCM_BA "  - aesgcm: {keys: [{name: b, secret: " KEY_B "}, {name: a, secret: " KEY_A "}]}\n"
 #define IDENTITY "  - identity: {}\n"
 #define KMS "  - kms: {apiVersion: v2, name: vault, endpoint: unix:///x, timeout: 5s}\n"
@@ -69,6 +72,7 @@ static const char *write_config(const char *text)
     FILE *f = fopen(path, "w");
     fputs(text, f);
     fclose(f);
+    chmod(path, 0600);
     return path;
 }
 
@@ -318,6 +322,205 @@ static void rotation(void **state)
     }
 }
 
+/* A plain store is brought to keys; an hour's worth of history later the files tell nothing any more. */
+static void plain_leaves_the_disk(void **state)
+{
+    char key[64], value[128];
+    struct err err;
+    struct arena *a = arena_create(0);
+    struct kv *kv = open_store(NULL);
+    (void)state;
+    for (int i = 0; i < 300; i++) {
+        snprintf(key, sizeof key, "/registry/secrets/a/s%03d", i);
+        snprintf(value, sizeof value, "correct-horse-battery-%03d and so on", i);
+        put(kv, key, value);
+    }
+    char *large = memset(arena_zalloc(a, 60001), 'x', 60000); /* values of this size lie in files of their own */
+    memcpy(large + 30000, "correct-horse-battery", 21);
+    put(kv, "/registry/secrets/a/large", large);
+    kv_close(kv);
+    assert_true(found_on_disk("correct-horse-battery"));
+    struct crypt *c = open_with(HEAD SECRETS GCM_A IDENTITY);
+    kv = open_store(c);
+    run_reseal(c, kv, 0, 301);
+    assert_int_equal(kv_compact(kv, kv_revision(kv), &err), 0);
+    kv_compact_wait(kv);
+    assert_int_equal(kv_scrub(kv, STR("/registry/"), STR("/registry0"), &err), 0);
+    assert_false(found_on_disk("correct-horse-battery")); /* while it runs: log and tables alike */
+    check_value(kv, "/registry/secrets/a/s299", "correct-horse-battery-299 and so on", CRYPT_SEEN_CURRENT);
+    check_value(kv, "/registry/secrets/a/large", large, CRYPT_SEEN_CURRENT);
+    kv_close(kv);
+    assert_false(found_on_disk("correct-horse-battery"));
+    crypt_destroy(c);
+    arena_destroy(a);
+}
+
+/* Two servers on one store change keys one after the other: what the second wrote meanwhile is found. */
+static void two_servers(void **state)
+{
+    struct err err;
+    struct kv *kv;
+    struct crypt *first, *second;
+    char other_dir[80], path[128];
+    (void)state;
+    snprintf(other_dir, sizeof other_dir, "%s/other", dir);
+    mkdir(other_dir, 0700);
+    assert_int_equal(kv_open_memory(&kv, &err), 0);
+    assert_int_equal(crypt_open(other_dir, write_config(HEAD SECRETS GCM_A GCM_B), false, &second, &err), 0);
+    crypt_install(second, kv);
+    put(kv, "/registry/secrets/a/x", "one");
+    run_reseal(second, kv, 0, 0);
+    first = open_with(HEAD SECRETS GCM_BA);
+    crypt_install(first, kv);
+    run_reseal(first, kv, 0, 1);
+    crypt_install(second, kv);
+    put(kv, "/registry/secrets/a/y", "two"); /* still under the former key */
+    crypt_install(first, kv);
+    run_reseal(first, kv, 1, 0);
+    snprintf(path, sizeof path, "%s", write_config(HEAD SECRETS GCM_BA));
+    crypt_destroy(second);
+    assert_int_equal(crypt_open(other_dir, path, false, &second, &err), 0);
+    crypt_install(second, kv);
+    run_reseal(second, kv, 0, 1);
+    check_value(kv, "/registry/secrets/a/y", "two", CRYPT_SEEN_CURRENT);
+    run_reseal(second, kv, 1, 0);
+    kv_close(kv);
+    crypt_destroy(first), crypt_destroy(second);
+}
+
+static bool eventually(struct crypt *c, struct kv *kv, const char *starts)
+{
+    for (int i = 0; i < 300; i++) {
+        struct buf out = {0};
+        struct err err;
+        crypt_seen_reset();
+        int rc = kv_range(kv, STR("/registry/secrets/a/b"), STR_NULL, 0, 0, keep_value, &out, NULL, &err);
+        bool opened = rc == 0 && str_eqz(buf_str(&out), "hunter2"), current = crypt_seen() == CRYPT_SEEN_CURRENT;
+        out.len = 0;
+        rc = crypt_seal(c, STR("/registry/secrets/a/b"), STR("x"), &out, &err);
+        bool fits = rc == 0 && str_starts(buf_str(&out), str_from(starts));
+        buf_free(&out);
+        if (opened && current && fits)
+            return true;
+        usleep(20 * 1000);
+    }
+    return false;
+}
+
+/* Other keys come into force while the server runs, and what is stored follows. */
+static void reloaded(void **state)
+{
+    struct crypt *c = open_with(HEAD SECRETS GCM_A);
+    struct kv *kv = open_store(c);
+    struct err err;
+    (void)state;
+    put(kv, "/registry/secrets/a/b", "hunter2");
+    assert_int_equal(crypt_reload(c, &err), 1);
+    struct reseal *reseal = reseal_start(c, kv);
+    struct reload *reload = reload_start(c);
+    assert_true(eventually(c, kv, "k8s:enc:aesgcm:v1:a:"));
+    write_config(HEAD SECRETS GCM_BA);
+    assert_true(eventually(c, kv, "k8s:enc:aesgcm:v1:b:"));
+    write_config("nonsense: [");
+    usleep(200 * 1000);
+    assert_true(eventually(c, kv, "k8s:enc:aesgcm:v1:b:"));
+    assert_true(crypt_reload(c, &err) < 0);
+    write_config(HEAD SECRETS "  - kms: {apiVersion: v2, name: v, endpoint: unix:///nowhere, timeout: 1s}\n" GCM_BA);
+    assert_int_equal(crypt_reload(c, &err), ERR_UNAVAILABLE); /* it would seal nothing */
+    assert_non_null(strstr(err.message, "KMS Provider v"));
+    assert_true(eventually(c, kv, "k8s:enc:aesgcm:v1:b:"));
+    reload_stop(reload);
+    reseal_stop(reseal);
+    kv_close(kv);
+    crypt_destroy(c);
+}
+
+/* A store under a service: another key of it makes what is stored follow; without it, writes of Secrets alone fail. */
+static void with_a_service(void **state)
+{
+    struct kms_plugin plugin = {.key = 1};
+    char text[512];
+    struct err err;
+    struct arena *a = arena_create(0);
+    (void)state;
+    kms_plugin_start(&plugin, dir);
+    snprintf(text, sizeof text,
+             HEAD SECRETS "  - kms: {apiVersion: v2, name: vault, endpoint: '%s', timeout: 1s}\n" GCM_A,
+             plugin.endpoint);
+    struct crypt *c = open_with(HEAD SECRETS GCM_A);
+    struct kv *kv = open_store(c);
+    put(kv, "/registry/secrets/a/b", "hunter2");
+    kv_close(kv);
+    crypt_destroy(c);
+
+    c = open_with(text);
+    assert_true(crypt_has_services(c));
+    assert_null(crypt_trouble(c));
+    kv = open_store(c);
+    check_value(kv, "/registry/secrets/a/b", "hunter2", CRYPT_SEEN_STALE);
+    struct reseal *reseal = reseal_start(c, kv);
+    assert_true(eventually(c, kv, "k8s:enc:kms:v2:vault:"));
+    struct buf sealed = {0};
+    assert_int_equal(crypt_seal(c, STR("/registry/secrets/a/b"), STR("x"), &sealed, &err), 0);
+    assert_true(str_eqz(crypt_key_id(buf_str(&sealed)), "kms:vault"));
+    assert_true(crypt_has_key(c, STR("kms:vault")));
+    buf_free(&sealed);
+    reseal_stop(reseal);
+    kv_close(kv);
+    crypt_destroy(c);
+    assert_false(found_on_disk("hunter2"));
+
+    plugin.key = 2; /* while the server is away */
+    c = open_with(text);
+    kv = open_store(c);
+    check_value(kv, "/registry/secrets/a/b", "hunter2", CRYPT_SEEN_STALE);
+    run_reseal(c, kv, 0, 1);
+    check_value(kv, "/registry/secrets/a/b", "hunter2", CRYPT_SEEN_CURRENT);
+    kv_close(kv);
+    crypt_destroy(c);
+
+    kms_plugin_stop(&plugin);
+    c = open_with(text);
+    kv = open_store(c);
+    assert_non_null(strstr(crypt_trouble(c), "KMS Provider vault"));
+    struct buf out = {0};
+    assert_true(kv_range(kv, STR("/registry/secrets/a/b"), STR_NULL, 0, 0, keep_value, &out, NULL, &err) < 0);
+    assert_non_null(strstr(err.message, "failed to decrypt DEK"));
+    struct kv_op op = {.kind = KV_PUT, .key = STR("/registry/secrets/a/c"), .value = STR("x")};
+    struct kv_txn txn = {.success = &op, .n_success = 1};
+    struct kv_txn_result result;
+    assert_int_equal(kv_txn_wait(kv, a, &txn, &result, &err), ERR_UNAVAILABLE);
+    assert_non_null(strstr(err.message, "KMS provider vault has given no key yet"));
+    put(kv, "/registry/configmaps/a/c", "fine");
+    kms_plugin_start(&plugin, dir);
+    crypt_wait_services(c, 15000);
+    usleep(1100 * 1000);
+    check_value(kv, "/registry/secrets/a/b", "hunter2", CRYPT_SEEN_CURRENT);
+    put(kv, "/registry/secrets/a/c", "fine too");
+    kv_close(kv);
+    crypt_destroy(c);
+    kms_plugin_stop(&plugin);
+    buf_free(&out);
+    arena_destroy(a);
+}
+
+static void open_to_others(void **state)
+{
+    struct crypt *c;
+    struct err err;
+    char path[128];
+    (void)state;
+    assert_int_equal(crypt_open(dir, NULL, true, &c, &err), 0);
+    crypt_destroy(c);
+    snprintf(path, sizeof path, "%s/" CRYPT_FILE, dir);
+    chmod(path, 0640);
+    assert_int_equal(crypt_open(dir, NULL, true, &c, &err), 0); /* a word in the log */
+    crypt_destroy(c);
+    chmod(path, 0644);
+    assert_int_equal(crypt_open(dir, NULL, true, &c, &err), ERR_PERMISSION);
+    assert_non_null(strstr(err.message, "is open to every user of this machine (mode 0644)"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -327,6 +530,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(unknown_key, set_up, tear_down),
         cmocka_unit_test_setup_teardown(sealed_on_disk, set_up, tear_down),
         cmocka_unit_test_setup_teardown(rotation, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(plain_leaves_the_disk, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(two_servers, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(reloaded, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(with_a_service, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(open_to_others, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

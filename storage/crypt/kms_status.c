@@ -271,20 +271,26 @@ static void check_now(void *arg)
     kms_check(k);
 }
 
+/* Looks again twice a second rather than at the next round: somebody waits. */
 bool kms_wait_healthy(struct kms *k, int64_t timeout_ms)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    int64_t ns = until.tv_nsec + timeout_ms % 1000 * 1000000;
-    until.tv_sec += timeout_ms / 1000 + ns / 1000000000;
-    until.tv_nsec = ns % 1000000000;
-    pthread_mutex_lock(&k->lock);
-    while (!k->healthy)
-        if (pthread_cond_timedwait(&k->changed, &k->lock, &until) != 0)
-            break;
-    bool healthy = k->healthy;
-    pthread_mutex_unlock(&k->lock);
-    return healthy;
+    int64_t until_ms = clock_mono_ms() + timeout_ms;
+    bool healthy = false;
+    for (;;) {
+        struct timespec slice;
+        clock_gettime(CLOCK_MONOTONIC, &slice);
+        slice.tv_nsec += 500 * 1000000;
+        slice.tv_sec += slice.tv_nsec / 1000000000;
+        slice.tv_nsec %= 1000000000;
+        pthread_mutex_lock(&k->lock);
+        while (!k->healthy && pthread_cond_timedwait(&k->changed, &k->lock, &slice) == 0)
+            ;
+        healthy = k->healthy;
+        pthread_mutex_unlock(&k->lock);
+        if (healthy || clock_mono_ms() >= until_ms)
+            return healthy;
+        loop_post(k->loop, check_now, k);
+    }
 }
 
 const char *kms_trouble(struct kms *k)
