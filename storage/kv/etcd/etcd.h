@@ -165,6 +165,7 @@ int etcd_find_compacted(struct etcd *e, struct err *err); /* asks etcd */
 int etcd_lease_grant(struct kv *kv, int64_t id, int64_t ttl_s, int64_t *ret_id, struct err *err);
 int etcd_lease_keep_alive(struct kv *kv, int64_t id, struct err *err);
 int etcd_lease_revoke(struct kv *kv, int64_t id, struct err *err);
+int etcd_leases(struct kv *kv, struct arena *a, const struct kv_lease_state **ret, size_t *ret_n, struct err *err);
 /* The shared lease for puts of this TTL; 0: it is being granted, t will hear (etcd_txn_lease_ready). */
 int64_t etcd_shared_lease(struct etcd *e, int64_t ttl_s, struct etcd_txn *t);
 void etcd_shared_leases_forget(struct etcd *e); /* they may be gone */

@@ -508,6 +508,51 @@ static void newest_and_compaction(void **state)
     kv_close(b);
 }
 
+/* ---- leases ---- */
+
+static void leases_are_listed(void **state)
+{
+    (void)state;
+    struct kv *kv = open_store("");
+    struct arena *a = arena_create(0);
+    const struct kv_lease_state *all;
+    struct kv_txn_result result;
+    int64_t id, sum = 0;
+    size_t n;
+
+    assert_int_equal(kv_leases(kv, a, &all, &n, &err), 0);
+    assert_int_equal(n, 0);
+    for (int i = 0; i < 100; i++) {
+        assert_int_equal(kv_lease_grant(kv, 0, 100 + i, &id, &err), 0);
+        sum += 100 + i;
+    }
+    assert_int_equal(kv_leases(kv, a, &all, &n, &err), 0);
+    assert_int_equal(n, 100);
+    for (size_t i = 0; i < n; i++) {
+        assert_in_range(all[i].left_s, 90, all[i].ttl_s);
+        sum -= all[i].ttl_s;
+    }
+    assert_int_equal(sum, 0);
+    /* keys with a time to live share one: upstream's minute more, a thousand keys each */
+    for (int i = 0; i < 1200; i++) {
+        struct kv_op op = {.kind = KV_PUT, .key = arena_printf(a, "/e/%d", i), .value = STR("v"), .ttl_s = 3600};
+        struct kv_txn txn = {.success = &op, .n_success = 1};
+        assert_int_equal(kv_txn_wait(kv, a, &txn, &result, &err), 0);
+    }
+    assert_int_equal(kv_leases(kv, a, &all, &n, &err), 0);
+    assert_int_equal(n, 102);
+    for (size_t i = 0; i < n; i++)
+        assert_true(all[i].ttl_s < 200 || all[i].ttl_s == 3660);
+    /* and go by themselves */
+    struct kv_op brief = {.kind = KV_PUT, .key = STR("/brief"), .value = STR("v"), .ttl_s = 1};
+    struct kv_txn txn = {.success = &brief, .n_success = 1};
+    assert_int_equal(kv_txn_wait(kv, a, &txn, &result, &err), 0);
+    wait_revision(kv, result.revision + 1);
+    assert_string_equal(range(kv, "/brief", NULL), "");
+    arena_destroy(a);
+    kv_close(kv);
+}
+
 /* ---- who may ---- */
 
 static void write_file(const char *path, const char *text)
@@ -587,8 +632,10 @@ static void with_certificates(void **state)
     server.extra = NULL;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(two_writers, fresh),
         cmocka_unit_test_setup(behind_a_prefix, fresh),
@@ -596,6 +643,7 @@ int main(void)
         cmocka_unit_test_setup(killed_and_restarted, fresh),
         cmocka_unit_test_setup(newest_and_compaction, fresh),
         cmocka_unit_test_setup(starts_over, fresh),
+        cmocka_unit_test_setup(leases_are_listed, fresh),
         cmocka_unit_test_setup(sign_in, fresh),
         cmocka_unit_test(with_certificates),
         cmocka_unit_test(three_members),

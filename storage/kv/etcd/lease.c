@@ -48,6 +48,94 @@ int etcd_lease_revoke(struct kv *kv, int64_t id, struct err *err)
     return rc == ERR_NOT_FOUND ? 1 : rc;
 }
 
+/* ---- all of them: their ids, then what each has left, some at a time ---- */
+
+enum { ASKED_AT_ONCE = 64 };
+
+struct leases {
+    struct etcd *store;
+    struct kv_lease_state *all;
+    Etcdserverpb__LeaseTimeToLiveRequest *requests;
+    struct arena *arena;
+    size_t n, asked, answered;
+    struct err err;
+    struct kv_waiter waiter;
+};
+
+static void ask_more(struct leases *l);
+
+static void left_answered(void *arg, const ProtobufCMessage *response, const struct err *err)
+{
+    struct leases *l = arg;
+    const Etcdserverpb__LeaseTimeToLiveResponse *r = (const Etcdserverpb__LeaseTimeToLiveResponse *)response;
+
+    if (err)
+        l->err = *err;
+    for (size_t i = 0; !err && i < l->asked; i++)
+        if (l->all[i].id == r->id) {
+            l->all[i].ttl_s = r->grantedttl;
+            l->all[i].left_s = r->ttl; /* -1: it has ended meanwhile */
+        }
+    l->answered++;
+    ask_more(l);
+}
+
+static void ask_more(struct leases *l)
+{
+    while (!l->err.code && l->asked < l->n && l->asked - l->answered < ASKED_AT_ONCE)
+        etcd_call(l->store, "/etcdserverpb.Lease/LeaseTimeToLive", &l->requests[l->asked++].base,
+                  &etcdserverpb__lease_time_to_live_response__descriptor, true, left_answered, l);
+    if (l->asked == l->answered)
+        kv_waiter_done(&l->waiter, NULL, l->err.code ? &l->err : NULL);
+}
+
+static void ids_answered(void *arg, const ProtobufCMessage *response, const struct err *err)
+{
+    struct leases *l = arg;
+    const Etcdserverpb__LeaseLeasesResponse *r = (const Etcdserverpb__LeaseLeasesResponse *)response;
+
+    if (err) {
+        kv_waiter_done(&l->waiter, NULL, err);
+        return;
+    }
+    l->n = r->n_leases;
+    l->all = ARENA_ARRAY(l->arena, struct kv_lease_state, l->n + 1);
+    l->requests = ARENA_ARRAY(l->arena, Etcdserverpb__LeaseTimeToLiveRequest, l->n + 1);
+    for (size_t i = 0; i < l->n; i++) {
+        l->all[i] = (struct kv_lease_state){.id = r->leases[i]->id, .left_s = -1};
+        etcdserverpb__lease_time_to_live_request__init(&l->requests[i]);
+        l->requests[i].id = r->leases[i]->id;
+    }
+    ask_more(l);
+}
+
+static void ask_ids(void *arg)
+{
+    static const Etcdserverpb__LeaseLeasesRequest request = ETCDSERVERPB__LEASE_LEASES_REQUEST__INIT;
+    struct leases *l = arg;
+
+    etcd_call(l->store, "/etcdserverpb.Lease/LeaseLeases", &request.base,
+              &etcdserverpb__lease_leases_response__descriptor, true, ids_answered, l);
+}
+
+int etcd_leases(struct kv *kv, struct arena *a, const struct kv_lease_state **ret, size_t *ret_n, struct err *err)
+{
+    struct leases l = {.store = etcd_of(kv), .arena = a};
+    size_t n = 0;
+
+    kv_waiter_init(&l.waiter, NULL, NULL, err);
+    loop_post(l.store->loop, ask_ids, &l);
+    int rc = kv_waiter_wait(&l.waiter);
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < l.n; i++)
+        if (l.all[i].left_s >= 0)
+            l.all[n++] = l.all[i];
+    *ret = l.all;
+    *ret_n = n;
+    return 0;
+}
+
 /* ---- shared ---- */
 
 static void granted(void *arg, const ProtobufCMessage *response, const struct err *err)

@@ -84,6 +84,7 @@ static const struct kv_ops etcd_ops = {
     .lease_grant = etcd_lease_grant,
     .lease_keep_alive = etcd_lease_keep_alive,
     .lease_revoke = etcd_lease_revoke,
+    .leases = etcd_leases,
     .trouble = etcd_trouble,
     .close = etcd_close,
 };
