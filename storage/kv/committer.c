@@ -417,6 +417,9 @@ static int run_revoke(struct batch *b, const struct request *r, struct err *err)
         vec_free(&keys);
         batch_remove(b, KV_SPACE_META, record_lease_key(b->arena, 'l', r->leases[i], STR_NULL));
         vec_push(&b->ended, r->leases[i]);
+        for (size_t k = 0; k < KV_SHARED_LEASES; k++) /* no further put joins it */
+            if (b->kv->shared[k].id == r->leases[i])
+                b->kv->shared[k] = (struct shared_lease){0};
     }
     return rc < 0 ? rc : 0;
 }
