@@ -12,7 +12,7 @@
 
 #include <assert.h>
 
-#define WRITE_ATTEMPTS 32
+#define WRITE_ATTEMPTS 1000 /* upstream goes on until the request times out */
 #define WRITE_SOON_MS 100
 #define OBJECT_MAX (1536u * 1024u)
 

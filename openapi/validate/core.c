@@ -29,7 +29,7 @@ static void config_map(struct check *c, const struct value *obj)
         total += base64_len(value_str(binary->map.members[i].value));
     }
     if (total > DATA_MAX)
-        problems_add_too_long(c->p, STR(""), DATA_MAX);
+        problems_add_too_long(c->p, STR("[]"), DATA_MAX);
 }
 
 static void frozen(struct check *c, const struct value *obj, const struct value *old, const char *const *fields)
