@@ -48,6 +48,13 @@ void local_compact_wait(struct kv *base)
     pthread_mutex_unlock(&kv->keeper_lock);
 }
 
+int local_scrub(struct kv *base, struct err *err)
+{
+    struct kv_engine *e = local_of(base)->engine;
+
+    return e->ops->scrub ? e->ops->scrub(e, err) : 1;
+}
+
 /* Remember when each revision was the newest, and answer the one that has just become too old (0 = none). */
 static int64_t sample_age(struct local *kv, int64_t now_ms)
 {

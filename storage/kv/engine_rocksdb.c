@@ -20,6 +20,8 @@
 
 #define OPEN_SPACE_BYTES (4u << 20)
 #define BATCH_KEEP_BYTES (2u << 20)
+#define BLOB_GC_CUTOFF "0.1" /* texts, since they are changed for a while in scrubbing */
+#define BLOB_GC_THRESHOLD "0.5"
 
 struct rocksdb_engine {
     struct kv_engine engine;
@@ -270,7 +272,57 @@ static void rocks_cursor_close(struct kv_cursor *c)
     if (c->it)
         rocksdb_iter_destroy(c->it);
     pthread_rwlock_unlock(&c->engine->open);
+    buf_free(&c->near);
     free(c);
+}
+
+/* ---- scrubbing ---- */
+
+static int set_blob_gc(struct rocksdb_engine *r, const char *cutoff, const char *threshold, struct err *err)
+{
+    const char *names[] = {"blob_garbage_collection_age_cutoff", "blob_garbage_collection_force_threshold"};
+    const char *values[] = {cutoff, threshold};
+    char *text = NULL;
+
+    rocksdb_set_options_cf(r->db, r->cf[KV_SPACE_VERSIONS], 2, names, values, &text);
+    return text ? failed(r, text, "set up cleaning", NULL, err) : 0;
+}
+
+/* Everything out of the log and the memory tables, then every value into new files: a file of values is let go of only
+ * when none in it is referred to. */
+static int scrub_open(struct rocksdb_engine *r, struct err *err)
+{
+    rocksdb_flushoptions_t *flush = rocksdb_flushoptions_create();
+    rocksdb_compactoptions_t *all = rocksdb_compactoptions_create();
+    char *text = NULL;
+    int rc = set_blob_gc(r, "1.0", "1.0", err);
+
+    rocksdb_flushoptions_set_wait(flush, 1);
+    rocksdb_compactoptions_set_exclusive_manual_compaction(all, 0);
+    rocksdb_compactoptions_set_bottommost_level_compaction(all, 2); /* force */
+    for (int i = 0; i < KV_SPACES && rc == 0; i++) {
+        rocksdb_flush_cf(r->db, flush, r->cf[i], &text);
+        if (text)
+            rc = failed(r, text, "flush the store", NULL, err);
+    }
+    if (rc == 0)
+        rocksdb_compact_range_cf_opt(r->db, r->cf[KV_SPACE_VERSIONS], all, NULL, 0, NULL, 0);
+    struct err own;
+    if (set_blob_gc(r, BLOB_GC_CUTOFF, BLOB_GC_THRESHOLD, &own) < 0 && rc == 0)
+        rc = (*err = own).code;
+    rocksdb_flushoptions_destroy(flush);
+    rocksdb_compactoptions_destroy(all);
+    return rc;
+}
+
+static int rocks_scrub(struct kv_engine *e, struct err *err)
+{
+    struct rocksdb_engine *r = (struct rocksdb_engine *)e;
+
+    pthread_rwlock_rdlock(&r->open);
+    int rc = r->db ? scrub_open(r, err) : closed(err);
+    pthread_rwlock_unlock(&r->open);
+    return rc;
 }
 
 /* ---- opening ---- */
@@ -365,8 +417,8 @@ static void set_options(struct rocksdb_engine *r, struct rocksdb_env_t *env)
     rocksdb_options_set_min_blob_size(versions, 1024);
     rocksdb_options_set_blob_file_size(versions, 64 << 20);
     rocksdb_options_set_enable_blob_gc(versions, 1);
-    rocksdb_options_set_blob_gc_age_cutoff(versions, 0.1);
-    rocksdb_options_set_blob_gc_force_threshold(versions, 0.5);
+    rocksdb_options_set_blob_gc_age_cutoff(versions, strtod(BLOB_GC_CUTOFF, NULL));
+    rocksdb_options_set_blob_gc_force_threshold(versions, strtod(BLOB_GC_THRESHOLD, NULL));
     rocksdb_options_set_memtable_prefix_bloom_size_ratio(meta, 0.05);
     rocksdb_options_set_memtable_whole_key_filtering(meta, 1);
     for (int i = 0; i < KV_SPACES && env; i++) { /* a file system of a test's: everything happens, with little data */
@@ -520,6 +572,7 @@ int kv_engine_rocksdb_in(const char *dir, struct rocksdb_env_t *env, struct kv_e
         .cursor_close = rocks_cursor_close,
         .recover = rocks_recover,
         .close = rocks_close,
+        .scrub = rocks_scrub,
     };
     struct rocksdb_engine *r = MEM_NEW(struct rocksdb_engine);
     int rc = 0;

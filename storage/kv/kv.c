@@ -91,9 +91,9 @@ void kv_hold_end(struct kv *kv, struct kv_hold *h)
         kv->ops->hold_end(kv, h);
 }
 
-int kv_scrub(struct kv *kv, struct str key, struct str end, struct err *err)
+int kv_scrub(struct kv *kv, struct err *err)
 {
-    return kv->ops->scrub ? kv->ops->scrub(kv, key, end, err) : 1;
+    return kv->ops->scrub ? kv->ops->scrub(kv, err) : 1;
 }
 
 int kv_lease_grant(struct kv *kv, int64_t id, int64_t ttl_s, int64_t *ret_id, struct err *err)

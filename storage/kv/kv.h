@@ -160,9 +160,10 @@ void kv_hold_end(struct kv *kv, struct kv_hold *h); /* NULL is fine */
 /* Block until what kv_compact was asked for has left the disk (tests, tools). */
 void kv_compact_wait(struct kv *kv);
 
-/* Rewrite what the files hold of [key, end), the log of changes included, so that nothing that was overwritten or
- * compacted away can be read from them any more. Takes as long as copying it. 1 = this store has no files of its own. */
-int kv_scrub(struct kv *kv, struct str key, struct str end, struct err *err);
+/* Rewrite the store's files so that nothing that was overwritten or compacted away can be read from them any more, the
+ * log of changes included. Takes as long as copying them; everything goes on meanwhile, and files that a reader still
+ * holds go when it ends. 1 = this store has no files of its own. */
+int kv_scrub(struct kv *kv, struct err *err);
 
 /* Leases: keys attached to a lease are deleted (one transaction, with events) when it ends. */
 int kv_lease_grant(struct kv *kv, int64_t id /* 0 = choose */, int64_t ttl_s, int64_t *ret_id, struct err *err);

@@ -40,6 +40,8 @@ struct kv_engine_ops {
     /* A write has failed: try to make the engine writable again, without what failed. */
     int (*recover)(struct kv_engine *e, struct err *err);
     void (*close)(struct kv_engine *e);
+    /* kv_scrub; NULL: there are no files. */
+    int (*scrub)(struct kv_engine *e, struct err *err);
 };
 
 struct kv_engine { /* the first member of every engine */

@@ -138,6 +138,7 @@ struct str kv_lease_record(struct arena *a, int64_t ttl_ms, int64_t expiry_wall_
 /* compact.c */
 int local_compact(struct kv *base, int64_t revision, struct err *err);
 void local_compact_wait(struct kv *base);
+int local_scrub(struct kv *base, struct err *err);
 void *kv_keeper_main(void *arg);
 void kv_keeper_poke(struct local *kv);
 

@@ -25,7 +25,7 @@ struct kv_ops { /* each as the function of that name in kv.h */
     void (*newest)(struct kv *kv, kv_newest_done *done, void *arg);
     int (*compact)(struct kv *kv, int64_t revision, struct err *err);
     void (*compact_wait)(struct kv *kv);
-    int (*scrub)(struct kv *kv, struct str key, struct str end, struct err *err); /* NULL: no files of its own */
+    int (*scrub)(struct kv *kv, struct err *err);                                        /* NULL: no files of its own */
     int (*hold)(struct kv *kv, int64_t revision, struct kv_hold **ret, struct err *err); /* NULL: cannot */
     void (*hold_end)(struct kv *kv, struct kv_hold *h);
     int (*lease_grant)(struct kv *kv, int64_t id, int64_t ttl_s, int64_t *ret_id, struct err *err);

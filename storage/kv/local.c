@@ -87,6 +87,7 @@ static const struct kv_ops local_ops = {
     .newest = local_newest,
     .compact = local_compact,
     .compact_wait = local_compact_wait,
+    .scrub = local_scrub,
     .hold = local_hold,
     .hold_end = local_hold_end,
     .lease_grant = local_lease_grant,
