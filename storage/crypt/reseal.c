@@ -188,15 +188,13 @@ int reseal_run(struct crypt *c, struct kv *kv, atomic_bool *stop, struct reseal_
 static void scrub(struct reseal *r)
 {
     struct err err;
-    struct arena *a = arena_create(0);
     int64_t started_ms = clock_mono_ms();
-    int rc = kv_scrub(r->kv, FIRST, kv_prefix_end(a, FIRST), &err);
+    int rc = kv_scrub(r->kv, &err);
     if (rc < 0)
         log_warn("storage", "files could not be cleaned of what was sealed anew: %s", err.message);
     else if (rc == 0)
         log_info("storage", "files are clean of what was stored before it was sealed anew (%lld ms)",
                  (long long)(clock_mono_ms() - started_ms));
-    arena_destroy(a);
 }
 
 /* What to wait for until the next thing is to be done. */
