@@ -69,6 +69,7 @@ enum field_flags {
     FIELD_EMBEDDED_TYPE = 1 << 6, /* apiVersion or kind: in the JSON, not in the protobuf message (envelope) */
     FIELD_UNION = 1 << 7,         /* one member of a union (volume source, handler); see the message's union rules */
     FIELD_MAP_OF_LISTS = 1 << 8,  /* SHAPE_MAP: every value is a list of `type` (UserInfo.extra) */
+    FIELD_POINTER = 1 << 9,       /* SHAPE_SINGLE: a pointer in Go: in protobuf only when set, and a zero then counts */
 };
 
 struct schema_message;

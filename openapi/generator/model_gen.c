@@ -222,11 +222,21 @@ static void read_number(struct source *s, yaml_node_t *map, const char *key, int
     *flags |= flag;
 }
 
+/* In Go structs and what is made of them are pointers unless they are always on the wire; scalars are values. The rest
+ * says so. */
+static bool is_pointer(struct source *s, yaml_node_t *n, const struct model_field *f)
+{
+    if (f->shape != SHAPE_SINGLE)
+        return false;
+    const char *said = get_text(s, n, "pointer");
+    return said ? strcmp(said, "true") == 0 : f->type > FIELD_BYTES && !(f->flags & FIELD_ALWAYS);
+}
+
 static void read_field(struct source *s, struct model_field *f, const char *name, yaml_node_t *n)
 {
     check_keys(s, n,
                " id type go required always list structure keys patch mergeKey default values known format min max"
-               " check union doc ");
+               " check union doc pointer ");
     f->name = format("%s", name);
     f->member = snake_case(name);
     const char *t = get_text(s, n, "type"), *id = get_text(s, n, "id");
@@ -242,6 +252,7 @@ static void read_field(struct source *s, struct model_field *f, const char *name
     f->flags |= get_bool(s, n, "always") ? FIELD_ALWAYS : 0;
     f->flags |= get_bool(s, n, "union") ? FIELD_UNION : 0;
     f->flags |= word_bits(check_words, get_texts(s, n, "check"), s, n);
+    f->flags |= is_pointer(s, n, f) ? FIELD_POINTER : 0;
     f->keys = get_texts(s, n, "keys");
     f->values = get_texts(s, n, "values");
     f->known = get_texts(s, n, "known");
