@@ -1,5 +1,7 @@
 #include "api/pki.h"
 
+#include "api/client/kubeconfig.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -373,9 +375,27 @@ static void add_base64(struct buf *out, const char *text)
 int pki_write_kubeconfig(const char *file, const char *name, const char *server_url, const char *ca_pem,
                          const struct tls_pair *client, struct err *err)
 {
+    return pki_write_kubeconfig_for(file, name, server_url, NULL, ca_pem, client, err);
+}
+
+static void add_servers(struct buf *b, const char *first, const char *more)
+{
+    buf_printf(b, "\n    extensions:\n    - extension:\n        servers:\n        - %s", first);
+    struct str rest = str_from(more), one;
+    while (str_split(&rest, ',', &one))
+        if (one.len)
+            buf_printf(b, "\n        - " STR_FMT, STR_ARG(one));
+    buf_addz(b, "\n      name: " KUBECONFIG_SERVERS);
+}
+
+int pki_write_kubeconfig_for(const char *file, const char *name, const char *server_url, const char *more_servers,
+                             const char *ca_pem, const struct tls_pair *client, struct err *err)
+{
     struct buf b = {0};
     buf_addz(&b, "apiVersion: v1\nkind: Config\nclusters:\n- cluster:\n    certificate-authority-data: ");
     add_base64(&b, ca_pem);
+    if (more_servers)
+        add_servers(&b, server_url, more_servers);
     buf_printf(&b, "\n    server: %s\n  name: %s\n", server_url, name);
     buf_printf(&b, "contexts:\n- context:\n    cluster: %s\n    user: %s\n  name: %s\n", name, name, name);
     buf_printf(&b, "current-context: %s\nusers:\n- name: %s\n  user:\n    client-certificate-data: ", name, name);

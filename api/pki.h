@@ -49,5 +49,8 @@ int pki_sign_csr(const struct tls_pair *ca, struct str csr_pem, bool server_auth
 /* Write a kubeconfig with one context (mode 0600, replaced in one step). `name` is cluster, user and context. */
 int pki_write_kubeconfig(const char *file, const char *name, const char *server_url, const char *ca_pem,
                          const struct tls_pair *client, struct err *err);
+/* The same, with further servers ("URL,URL"; NULL = none) for clients that can use them (client/kubeconfig.h). */
+int pki_write_kubeconfig_for(const char *file, const char *name, const char *server_url, const char *more_servers,
+                             const char *ca_pem, const struct tls_pair *client, struct err *err);
 
 #endif

@@ -160,8 +160,8 @@ static int write_kubeconfig(struct api_server *s, struct err *err)
     char path[4096], url[128];
     snprintf(path, sizeof path, "%s/admin.kubeconfig", s->options.data_dir);
     server_local_url(s->options.listen, s->port, url, sizeof url);
-    return pki_write_kubeconfig(s->options.kubeconfig ? s->options.kubeconfig : path, "skiff", url, s->ca_pem,
-                                &s->pki->admin, err);
+    return pki_write_kubeconfig_for(s->options.kubeconfig ? s->options.kubeconfig : path, "skiff", url,
+                                    s->options.peer_servers, s->ca_pem, &s->pki->admin, err);
 }
 
 static int start_snapshots(struct api_server *s, struct err *err)

@@ -36,6 +36,7 @@ struct api_server_options {
     const char *tls_san;           /* further names and addresses, comma-separated, or NULL */
     const char *disable_admission; /* comma-separated plugin names, or NULL */
     const char *advertise_address; /* of the kubernetes endpoints; NULL = from listen */
+    const char *peer_servers;      /* "URL,URL" of the cluster's other servers, for kubeconfigs; NULL = none */
     const char *encryption_config; /* EncryptionConfiguration file; NULL = DIR/pki/encryption.yaml, made when absent */
     bool encryption_reload;        /* look after that file, and put in force what it comes to say */
     const char *snapshot_dir;      /* NULL = data_dir/snapshots */

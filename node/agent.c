@@ -74,16 +74,13 @@ static int read_kubeconfig(struct agent *a, struct err *err)
 {
     struct kubeconfig k = {0};
     const char *text = read_text(a->arena, a->opt.kubeconfig);
-    const char **servers;
     int rc;
     if (!text)
         return err_set_errno(err, ERR_IO, errno, "read %s", a->opt.kubeconfig);
     rc = kubeconfig_parse(a->arena, str_from(text), a->opt.kubeconfig, &k, err);
     if (rc < 0)
         return rc;
-    servers = ARENA_ARRAY(a->arena, const char *, 2);
-    servers[0] = k.server;
-    a->opt.servers = servers;
+    a->opt.servers = k.servers;
     a->opt.ca_pem = k.ca_pem;
     a->opt.cert_pem = k.cert_pem;
     a->opt.key_pem = k.key_pem;
@@ -319,7 +316,8 @@ static int make_client(struct agent *a, struct err *err)
                                       .cert_pem = a->opt.cert_pem,
                                       .key_pem = a->opt.key_pem,
                                       .token = a->opt.token,
-                                      .user_agent = "skiff-agent"};
+                                      .user_agent = "skiff-agent",
+                                      .learn_servers = true};
     return client_create_http(a->loop, &opt, &a->client, err);
 }
 

@@ -103,9 +103,10 @@ struct client_http_options {
     const char *cert_pem, *key_pem; /* client certificate, or NULL */
     const char *token;              /* bearer token, or NULL */
     const char *user_agent;
+    bool learn_servers; /* go on to those that the cluster itself lists when these are gone */
 };
 int client_create_http(struct loop *loop, const struct client_http_options *opt, struct client **ret, struct err *err);
-/* Server, CA and credentials from a kubeconfig file's current context. */
+/* Servers, CA and credentials from a kubeconfig file's current context. */
 int client_create_kubeconfig(struct loop *loop, const char *file, const char *user_agent, struct client **ret,
                              struct err *err);
 

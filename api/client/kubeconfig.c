@@ -74,6 +74,22 @@ static const char *zstr(struct arena *a, struct str s)
     return s.len ? arena_str(a, s).p : NULL;
 }
 
+static const char *const *all_servers(struct arena *a, const char *first, const struct value *cluster)
+{
+    const struct value *more =
+        value_getz(find_named(value_getz(cluster, "extensions"), STR(KUBECONFIG_SERVERS), "extension"), "servers");
+    size_t n = 0, max = value_is(more, VALUE_LIST) ? value_len(more) : 0;
+    const char **list = ARENA_ARRAY(a, const char *, max + 2);
+    list[n++] = first;
+    for (size_t i = 0; i < max; i++) {
+        const char *url = zstr(a, value_str(value_at(more, i)));
+        if (url && strcmp(url, first) != 0)
+            list[n++] = url;
+    }
+    list[n] = NULL;
+    return list;
+}
+
 int kubeconfig_parse(struct arena *a, struct str text, const char *file, struct kubeconfig *ret, struct err *err)
 {
     struct json_options opt = {0};
@@ -99,6 +115,7 @@ int kubeconfig_parse(struct arena *a, struct str text, const char *file, struct 
     ret->server = zstr(a, value_path_str(cluster, "server"));
     if (!ret->server)
         return err_set(err, ERR_BAD_REQUEST, "cluster \"" STR_FMT "\" has no server", STR_ARG(cluster_name));
+    ret->servers = all_servers(a, ret->server, cluster);
     ret->server_name = zstr(a, value_path_str(cluster, "tls-server-name"));
     ret->namespace_ = zstr(a, value_path_str(context, "namespace"));
     ret->insecure = value_path_bool(cluster, "insecure-skip-tls-verify", false);

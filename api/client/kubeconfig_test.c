@@ -77,8 +77,42 @@ static void test_files(void **state)
     rmdir(dir);
 }
 
+/* kubectl's server first, then the others, each once. */
+static void test_servers(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *more, *want;
+    } rows[] = {
+        {"", "https://a:1"},
+        {"    extensions:\n    - extension: {servers: ['https://a:1', 'https://b:2', 'https://c:3']}\n"
+         "      name: " KUBECONFIG_SERVERS "\n",
+         "https://a:1 https://b:2 https://c:3"},
+        {"    extensions:\n    - {name: somebody-else, extension: {servers: ['https://b:2']}}\n", "https://a:1"},
+        {"    extensions:\n    - {name: " KUBECONFIG_SERVERS ", extension: {servers: [7, 'https://b:2']}}\n",
+         "https://a:1 https://b:2"},
+        {"    extensions:\n    - {name: " KUBECONFIG_SERVERS ", extension: {servers: https://b:2}}\n", "https://a:1"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct arena *a = arena_create(0);
+        struct kubeconfig k;
+        struct err err = ERR_INIT;
+        char got[256] = "";
+        struct str text = arena_printf(a,
+                                       "current-context: c\nclusters:\n- name: k\n  cluster:\n    server: "
+                                       "https://a:1\n%s" CONTEXTS,
+                                       rows[i].more);
+        assert_int_equal(kubeconfig_parse(a, text, "/nowhere/config", &k, &err), 0);
+        for (size_t n = 0; k.servers[n]; n++)
+            snprintf(got + strlen(got), sizeof got - strlen(got), "%s%s", n ? " " : "", k.servers[n]);
+        assert_string_equal(got, rows[i].want);
+        arena_destroy(a);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_rows), cmocka_unit_test(test_files)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_rows), cmocka_unit_test(test_servers),
+                                       cmocka_unit_test(test_files)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -300,6 +300,7 @@ static struct loop *remote_loop(const struct client *c)
 static void remote_destroy(struct client *base)
 {
     struct remote *c = (struct remote *)base;
+    servers_finish(c);
     informers_http_abandon(c);
     http_client_destroy(c->http);
     while (c->pending)

@@ -17,6 +17,8 @@ struct remote {
     char *field_manager;            /* the user agent up to its slash: who applies */
     struct remote_pending *pending; /* requests in flight or waiting to be sent again */
     struct informer_http *informers;
+    char **servers; /* as configured, NULL-terminated, when more are learned */
+    struct timer ask_servers;
 };
 
 /* remote_path.c: /apis/GROUP/VERSION/namespaces/NS/RESOURCE/NAME/SUBRESOURCE, without query. */
@@ -30,6 +32,11 @@ const struct resource *remote_resource(const struct resource *r, struct str *ver
 /* A Status body (or whatever the server sent) as err. Returns err->code. */
 int remote_status(struct arena *a, int http_status, struct str body, struct err *err);
 int64_t remote_revision(const struct value *object); /* of metadata.resourceVersion; 0 when absent */
+
+/* servers.c */
+void servers_learn(struct remote *c, const char *const *configured);
+void servers_set_patience(struct remote *c, size_t n); /* as is right for a client that knows n servers */
+void servers_finish(struct remote *c);
 
 /* informer_http.c */
 struct informer *informer_http_create(struct client *c, const struct informer_options *opt);

@@ -67,6 +67,12 @@ static int create(struct loop *loop, const struct client_http_options *opt, bool
         free(c);
         return rc;
     }
+    size_t n = 0;
+    while (opt->servers[n])
+        n++;
+    servers_set_patience(c, n);
+    if (opt->learn_servers)
+        servers_learn(c, opt->servers);
     *ret = &c->base;
     return 0;
 }
@@ -86,9 +92,8 @@ int client_create_kubeconfig(struct loop *loop, const char *file, const char *us
     if (rc == 0)
         rc = kubeconfig_parse(a, (struct str){text.p, text.len - 1}, file, &k, err);
     if (rc == 0) {
-        const char *servers[] = {k.server, NULL};
         struct client_http_options opt = {
-            .servers = servers,
+            .servers = k.servers,
             .ca_pem = k.ca_pem,
             .cert_pem = k.cert_pem,
             .key_pem = k.key_pem,

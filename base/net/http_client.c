@@ -118,6 +118,8 @@ static void on_ping_time(void *arg)
     if (silent_ms >= c->ping_interval_ms && conn->ping_out) {
         struct err err;
         err_set(&err, ERR_UNAVAILABLE, "http2: client connection lost");
+        if (c->at == conn->at) /* whoever says nothing would not answer a new connection either */
+            c->at = (c->at + 1) % c->n_addresses;
         conn_fail(conn, &err);
     } else {
         if (silent_ms >= c->ping_interval_ms) {
@@ -331,6 +333,13 @@ void client_enter(struct http_client *c)
     c->depth++;
 }
 
+static void address_finish(struct http_address *a)
+{
+    free(a->text);
+    free(a->host);
+    free(a->authority);
+}
+
 void client_leave(struct http_client *c)
 {
     if (c->depth > 1) {
@@ -346,11 +355,8 @@ void client_leave(struct http_client *c)
     client_sweep(c);
     if (c->destroyed) {
         timer_stop(&c->wait);
-        for (size_t i = 0; i < c->n_addresses; i++) {
-            free(c->addresses[i].text);
-            free(c->addresses[i].host);
-            free(c->addresses[i].authority);
-        }
+        for (size_t i = 0; i < c->n_addresses; i++)
+            address_finish(&c->addresses[i]);
         free(c->addresses);
         free(c->server_name);
         free(c->authority);
@@ -436,6 +442,52 @@ int http_client_create(struct loop *loop, const struct http_client_options *opt,
     return 0;
 }
 
+static size_t find_address(const struct http_address *list, size_t n, const char *text)
+{
+    size_t i = 0;
+    while (i < n && strcmp(list[i].text, text) != 0)
+        i++;
+    return i;
+}
+
+int http_client_set_endpoints(struct http_client *c, const char *const *endpoints, struct err *err)
+{
+    size_t n = 0, len = 0, n_conns = 0;
+    while (endpoints[n])
+        n++;
+    assert(n);
+    for (struct http_conn *conn = c->conns; conn; conn = conn->next)
+        n_conns++;
+    struct http_address *list = MEM_ARRAY(struct http_address, n + n_conns + 1);
+    for (size_t i = 0; i < n; i++) {
+        int rc = address_parse(endpoints[i], &list[len++], err);
+        if (rc < 0) {
+            while (len)
+                address_finish(&list[--len]);
+            free(list);
+            return rc;
+        }
+    }
+    for (struct http_conn *conn = c->conns; conn; conn = conn->next) {
+        struct http_address *used = &c->addresses[conn->at];
+        size_t at = find_address(list, len, used->text);
+        if (at == len) { /* kept for as long as somebody is there */
+            list[len++] = *used;
+            used->host = used->authority = NULL;
+            used->text = mem_strdup(used->text);
+        }
+        conn->at = at;
+    }
+    size_t at = find_address(list, len, c->addresses[c->at].text);
+    c->at = at == len ? 0 : at;
+    while (c->n_addresses)
+        address_finish(&c->addresses[--c->n_addresses]);
+    free(c->addresses);
+    c->addresses = list;
+    c->n_addresses = len;
+    return 0;
+}
+
 void http_client_destroy(struct http_client *c)
 {
     if (!c || c->destroyed)
@@ -458,6 +510,15 @@ void http_client_set_token(struct http_client *c, const char *token)
 {
     free(c->token);
     c->token = token ? mem_strdup(token) : NULL;
+}
+
+void http_client_set_patience(struct http_client *c, int64_t connect_timeout_ms, int64_t ping_interval_ms)
+{
+    c->connect_timeout_ms = connect_timeout_ms;
+    c->ping_interval_ms = ping_interval_ms;
+    for (struct http_conn *conn = c->conns; conn; conn = conn->next)
+        if (!conn->dead && conn->ready && conn->h2)
+            timer_start(&conn->ping, c->loop, ping_interval_ms, on_ping_time, conn);
 }
 
 const char *http_client_endpoint(const struct http_client *c)

@@ -1,7 +1,8 @@
 /* http_client: requests to one origin (which may have several addresses) over HTTP/2 or HTTP/1.1, on one loop.
  *
  * A client keeps at most one HTTP/2 connection, on which all calls are multiplexed, or as many HTTP/1.1 connections as
- * calls are in flight. Connections are made when a call needs one. When an address refuses, the next one is tried; when
+ * calls are in flight. Connections are made when a call needs one. When an address refuses, or a connection to it has
+ * fallen silent, the next one is tried; when
  * all have refused once, the waiting calls end with ERR_UNAVAILABLE and the next attempt waits (50 ms doubling to 1 s,
  * jittered). A call that the server certainly did not process (GOAWAY, REFUSED_STREAM, stale kept-alive connection) is
  * sent again by itself; any other loss of the connection ends the call with ERR_UNAVAILABLE.
@@ -49,6 +50,11 @@ void http_client_destroy(struct http_client *c); /* calls and streams in flight 
 void http_client_set_token(struct http_client *c, const char *token); /* for calls from now on */
 /* The address in use or tried next ("https://host:port"). */
 const char *http_client_endpoint(const struct http_client *c);
+/* Other addresses from now on, at least one; copied. A connection to one that is not among them any more goes on until
+ * it ends. */
+int http_client_set_endpoints(struct http_client *c, const char *const *endpoints, struct err *err);
+/* connect_timeout_ms and ping_interval_ms from now on. */
+void http_client_set_patience(struct http_client *c, int64_t connect_timeout_ms, int64_t ping_interval_ms);
 /* Drop the connection: calls on it end with ERR_UNAVAILABLE and the next one goes to the next address. */
 void http_client_fail_over(struct http_client *c);
 

@@ -487,6 +487,26 @@ static void test_pings(void **state)
     assert_int_equal(held.code, ERR_UNAVAILABLE);
     assert_string_equal(held.message, "http2: client connection lost");
     http_client_destroy(c);
+
+    /* What comes then goes elsewhere; addresses may change under a connection that lives. */
+    const char *both[] = {url, clear_url, NULL}, *one[] = {url, NULL}, *other[] = {clear_url, url, NULL};
+    opt.endpoints = both;
+    assert_int_equal(http_client_create(loop, &opt, &c, &err), 0);
+    held = (struct seen){.stop_at = 1};
+    http_call_start(c, &never);
+    loop_run(loop);
+    assert_int_equal(held.code, ERR_UNAVAILABLE);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(http_client_set_endpoints(c, i == 1 ? one : i == 2 ? other : both, &err), 0);
+        ask(c, STR("GET"), STR("/who"), STR_NULL, &s);
+        loop_run(loop);
+        assert_int_equal(s.code, 0);
+        assert_string_equal(http_client_endpoint(c), clear_url);
+        buf_free(&s.body);
+    }
+    const char *bad[] = {clear_url, "ftp://x", NULL};
+    assert_int_equal(http_client_set_endpoints(c, bad, &err), ERR_BAD_REQUEST);
+    http_client_destroy(c);
     close(fd);
 }
 
