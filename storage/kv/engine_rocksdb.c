@@ -39,6 +39,8 @@ struct rocksdb_engine {
     rocksdb_writebatch_t *batch;
     const struct kv_write **order;
     size_t order_cap;
+    bool log_failed;   /* RocksDB must not go on with the log it has */
+    uint64_t failures; /* background errors when all was well */
     uint64_t good;     /* sequence number of what the last write that succeeded ended with */
     struct err damage; /* its code is 0 unless a write was refused for damaged files */
 };
@@ -46,6 +48,8 @@ struct rocksdb_engine {
 struct kv_cursor {
     struct rocksdb_engine *engine;
     rocksdb_iterator_t *it; /* NULL: there is no database now */
+    enum kv_space space;
+    struct buf near; /* where it stood last, for naming damage behind that */
 };
 
 /* ---- what went wrong ---- */
@@ -197,6 +201,13 @@ static void fill_batch(struct rocksdb_engine *r, const struct kv_write *writes, 
     }
 }
 
+static uint64_t background_errors(struct rocksdb_engine *r)
+{
+    uint64_t n = 0;
+
+    return rocksdb_property_int(r->db, "rocksdb.background-errors", &n) == 0 ? n : 0;
+}
+
 static int rocks_write(struct kv_engine *e, const struct kv_write *writes, size_t n, bool sync, struct err *err)
 {
     struct rocksdb_engine *r = (struct rocksdb_engine *)e;
@@ -220,6 +231,8 @@ static int rocks_write(struct kv_engine *e, const struct kv_write *writes, size_
         rc = failed(r, text, "write the store", NULL, err);
         if (rc == ERR_CORRUPT)
             r->damage = *err;
+        /* an error in the background stops writes before they reach the log; else it was the log's own */
+        r->log_failed |= background_errors(r) == r->failures;
     } else {
         r->good = rocksdb_get_latest_sequence_number(r->db);
         if (sync)
@@ -236,12 +249,15 @@ static struct kv_cursor *rocks_cursor_open(struct kv_engine *e, enum kv_space sp
 
     pthread_rwlock_rdlock(&r->open);
     c->engine = r;
+    c->space = space;
     c->it = r->db ? rocksdb_create_iterator_cf(r->db, r->scan, r->cf[space]) : NULL;
     return c;
 }
 
 static void rocks_cursor_seek(struct kv_cursor *c, struct str key)
 {
+    c->near.len = 0;
+    buf_add_str(&c->near, key);
     if (c->it)
         rocksdb_iter_seek(c->it, key.p, key.len);
 }
@@ -254,10 +270,16 @@ static int rocks_cursor_read(struct kv_cursor *c, struct str *ret_key, struct st
         char *text = NULL;
 
         rocksdb_iter_get_error(c->it, &text);
-        return text ? failed(c->engine, text, "read the store", NULL, err) : 1;
+        if (!text)
+            return 1;
+        char near[200];
+        entry_key(space_names[c->space], buf_str(&c->near), near, sizeof near);
+        return failed(c->engine, text, "read the store", near, err);
     }
     ret_key->p = rocksdb_iter_key(c->it, &ret_key->len);
     ret_value->p = rocksdb_iter_value(c->it, &ret_value->len);
+    c->near.len = 0;
+    buf_add_str(&c->near, *ret_key);
     return 0;
 }
 
@@ -447,11 +469,15 @@ static int open_db(struct rocksdb_engine *r, const char *dir, struct err *err)
                                          (const rocksdb_options_t *const *)r->options, r->cf, &text);
     if (!text) {
         r->good = rocksdb_get_latest_sequence_number(r->db);
+        r->log_failed = false;
+        r->failures = 0;
         return 0;
     }
     r->db = NULL;
     memset(r->cf, 0, sizeof r->cf);
-    (void)failed(r, text, "open the store", NULL, err);
+    if (failed(r, text, "open the store", NULL, err) == ERR_CORRUPT)
+        (void)err_context(err, "damaged files; restore a snapshot into a new directory "
+                               "(skiff snapshot restore FILE --data-dir DIR)");
     return err_context(err, "data directory %s", dir);
 }
 
@@ -513,15 +539,19 @@ static int rocks_recover(struct kv_engine *e, struct err *err)
         *err = r->damage;
         return err->code;
     }
-    if (r->dir && ((rc = check_writable(r->dir, err)) < 0 || (rc = check_space(r->dir, err)) < 0))
+    if ((rc = check_writable(r->dir, err)) < 0 || (rc = check_space(r->dir, err)) < 0)
         return rc;
-    if (r->db) {
-        rocksdb_resume(r->db, &text); /* flushes what was acknowledged and starts a new log without what failed */
-        if (!text)
+    /* Resuming flushes what was acknowledged and starts a new log without what failed, but not when there was nothing
+     * to flush: then it goes on with the log that failed, and aborts. */
+    if (r->db && !r->log_failed) {
+        rocksdb_resume(r->db, &text);
+        if (!text) {
+            r->failures = background_errors(r);
             return 0;
-        rc = failed(r, text, "resume the store", NULL, err);
+        }
+        (void)failed(r, text, "resume the store", NULL, err);
     }
-    return r->dir ? open_again(r, err) : rc;
+    return open_again(r, err);
 }
 
 static void rocks_close(struct kv_engine *e)

@@ -19,7 +19,7 @@
 
 enum { BLOCK = 32768, HEADER = 7, BATCH_HEADER = 12, FULL = 1, FIRST = 2, MIDDLE = 3, LAST = 4 };
 
-#define SYNCED_MARK 0x736b696666776c31u
+#define SYNCED_MARK(sequence) (((sequence) + 1) * 0x9e3779b97f4a7c15u)
 
 /* ---- records ---- */
 
@@ -141,7 +141,7 @@ void wal_read(struct str text, uint64_t until, struct wal_span *ret)
             rc = -1;
             break;
         }
-        if (sequence > until) {
+        if (sequence + n - (n > 0) > until) {
             ret->good_end = r.begin;
             buf_free(&r.pieces);
             return;
@@ -487,6 +487,17 @@ static int lost(const char *path, const struct wal_span *s, struct str text, str
                    s->damage, what);
 }
 
+static int cut_file(const char *path, size_t end, struct err *err)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC), rc = 0;
+
+    if (fd < 0 || ftruncate(fd, (off_t)end) < 0 || fsync(fd) < 0)
+        rc = err_set_errno(err, ERR_IO, errno, "cut %s", path);
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}
+
 int wal_check(const char *dir, struct err *err)
 {
     struct wal_manifest manifest;
@@ -508,6 +519,8 @@ int wal_check(const char *dir, struct err *err)
         wal_read(buf_str(&text), UINT64_MAX, &s);
         if (s.resumes)
             rc = lost(path, &s, buf_str(&text), err);
+        else if (s.damaged) /* RocksDB stops there, and finds spaces that were flushed since ahead of its logs */
+            rc = cut_file(path, s.good_end, err);
         else if (expected && s.first > expected)
             rc =
                 err_set(err, ERR_CORRUPT,
@@ -546,11 +559,7 @@ int wal_cut(const char *dir, uint64_t sequence, struct err *err)
         wal_read(buf_str(&text), sequence, &s);
         if (s.good_end == text.len)
             continue;
-        int fd = open(path, O_WRONLY | O_CLOEXEC);
-        if (fd < 0 || ftruncate(fd, (off_t)s.good_end) < 0 || fsync(fd) < 0)
-            rc = err_set_errno(err, ERR_IO, errno, "cut %s", path);
-        if (fd >= 0)
-            close(fd);
+        rc = cut_file(path, s.good_end, err);
     }
     free(logs);
     buf_free(&text);
@@ -569,7 +578,7 @@ int wal_synced_open(const char *dir)
 
 void wal_synced_write(int fd, uint64_t sequence)
 {
-    uint64_t note[2] = {sequence, sequence ^ SYNCED_MARK};
+    uint64_t note[2] = {sequence, SYNCED_MARK(sequence)};
 
     if (fd >= 0 && pwrite(fd, note, sizeof note, 0) < 0)
         return; /* it stays older than the truth */
@@ -582,7 +591,7 @@ bool wal_synced_read(const char *dir, uint64_t *ret_sequence)
 
     snprintf(path, sizeof path, "%s/synced", dir);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    bool whole = fd >= 0 && read(fd, note, sizeof note) == (ssize_t)sizeof note && (note[0] ^ SYNCED_MARK) == note[1];
+    bool whole = fd >= 0 && read(fd, note, sizeof note) == (ssize_t)sizeof note && SYNCED_MARK(note[0]) == note[1];
     if (fd >= 0)
         close(fd);
     *ret_sequence = note[0];
