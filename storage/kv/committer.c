@@ -164,17 +164,22 @@ static int check_ops(struct batch *b, const struct kv_op *ops, size_t n, struct 
                            (ops[j].kind == KV_DELETE && covers(&ops[j], ops[i].key))))
                 return err_set(err, ERR_BAD_REQUEST, "duplicate key given in txn request");
         struct pending *p;
-        if ((ops[i].keep_value || ops[i].keep_lease) &&
-            (batch_find(b, ops[i].key, &p, err) < 0 || !p->state.mod_revision))
-            return err_set(err, ERR_BAD_REQUEST, "key not found");
-        if (ops[i].lease) {
-            pthread_mutex_lock(&kv->lease_lock);
-            struct lease *l = kv_lease_find(kv, ops[i].lease);
-            bool usable = l && !l->ending;
-            pthread_mutex_unlock(&kv->lease_lock);
-            if (!usable)
-                return err_set(err, ERR_NOT_FOUND, "requested lease not found");
+        if (ops[i].keep_value || ops[i].keep_lease) {
+            if (batch_find(b, ops[i].key, &p, err) < 0)
+                return err->code;
+            if (!p->state.mod_revision)
+                return err_set(err, ERR_BAD_REQUEST, "key not found");
         }
+    }
+    for (size_t i = 0; i < n; i++) { /* what is wrong with the asking comes first */
+        if (ops[i].kind != KV_PUT || !ops[i].lease)
+            continue;
+        pthread_mutex_lock(&kv->lease_lock);
+        struct lease *l = kv_lease_find(kv, ops[i].lease);
+        bool usable = l && !l->ending;
+        pthread_mutex_unlock(&kv->lease_lock);
+        if (!usable)
+            return err_set(err, ERR_NOT_FOUND, "requested lease not found");
     }
     return 0;
 }
