@@ -36,5 +36,6 @@ void history_check(struct history *h, struct findings *ret)
     check_reads(&v, ret);
     check_watches(&v, ret);
     check_leases(h, ret);
+    check_held(h, ret);
     versions_finish(&v);
 }

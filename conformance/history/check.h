@@ -8,6 +8,7 @@ void check_writes(const struct versions *v, struct findings *f);
 void check_reads(const struct versions *v, struct findings *f);
 void check_watches(const struct versions *v, struct findings *f);
 void check_leases(const struct history *h, struct findings *f);
+void check_held(const struct history *h, struct findings *f);
 
 static inline const char *key_text(const struct versions *v, int key)
 {

@@ -7,7 +7,7 @@ const char *const finding_kinds[FINDING_KINDS] = {
     "torn",       "revision-reused", "nobody-wrote",  "failed-but-there", "applied-twice",
     "lost-write", "lost-update",     "created-twice", "resurrected",      "order",
     "stale-read", "future-read",     "list-mixed",    "watch-reordered",  "watch-twice",
-    "watch-gap",  "watch-type",      "two-holders"};
+    "watch-gap",  "watch-type",      "two-holders",   "held-twice",       "too-many"};
 
 void finding(struct findings *f, enum finding_kind kind, int line, const char *fmt, ...)
 {

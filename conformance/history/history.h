@@ -12,12 +12,15 @@
  *   mark WATCHER SERVER TIME REVISION               a bookmark
  *   lost WATCHER SERVER TIME REASON                 a session ended
  *   lease SERVER TIME TYPE NAME REVISION HOLDER RENEWED DURATION  (watched; wall microseconds, seconds; - is nobody)
+ *   held TIME TYPE KIND KEY REVISION UID TOKENS     (watched; what an object holds alone, with commas; - is nothing)
+ *   relisted TIME KIND REVISION                     what of that kind is not listed by the lines below is gone
  *   final TIME                                      all watchers had time to see everything above
  *
  * KEY is RESOURCE/NAME. SCOPE is RESOURCE or KEY. EXPECT is the resourceVersion a write was conditional on, 0 for none.
  * VALUE is the number an object holds, unlike that of any other write; 0 for none; !TEXT for an object that does not
  * hold together (half of a write). REVISION of an op is the one answered: of the object, of a list; 0 for none (errors,
  * objects that are not there, deletions). OUTCOME: ok; fail, certainly not carried out; unknown.
+ * TOKENS: ip:ADDRESS, port:NUMBER; a pod's of:UID while it counts for that ReplicaSet; a ReplicaSet's most:REPLICAS.
  */
 #ifndef SKIFF_CONFORMANCE_HISTORY_HISTORY_H
 #define SKIFF_CONFORMANCE_HISTORY_HISTORY_H
@@ -76,6 +79,14 @@ struct lease_step {
     enum event_type type;
 };
 
+struct held_step {
+    int line, kind, key, uid; /* kind and key: words */
+    int64_t time_us, revision;
+    enum event_type type;
+    bool relisted;      /* the others of its kind are gone */
+    const char *tokens; /* "" for nothing */
+};
+
 struct names { /* texts as small numbers from 1 on */
     struct map numbers;
     VEC(const char *) texts; /* [0] is "-" */
@@ -88,6 +99,7 @@ struct history {
     VEC(struct item) items;
     VEC(struct step) steps;
     VEC(struct lease_step) leases;
+    VEC(struct held_step) held;
     int lines;
     int64_t final_us; /* 0 = the log has no end */
 };
@@ -118,6 +130,8 @@ enum finding_kind {
     FINDING_WATCH_GAP,        /* an event left out */
     FINDING_WATCH_TYPE,       /* ADDED for what was there, MODIFIED or DELETED for what was not; a value that is not */
     FINDING_TWO_HOLDERS,      /* a lease taken while the holder's time was not over */
+    FINDING_HELD_TWICE,       /* an address or a port that two objects have at once */
+    FINDING_TOO_MANY,         /* a pod made for a ReplicaSet that had all it ever wanted */
     FINDING_KINDS
 };
 extern const char *const finding_kinds[FINDING_KINDS];

@@ -73,6 +73,11 @@ static int uid(struct line *l)
     return name_number(l->h, &l->h->uids, next(l));
 }
 
+static int word(struct line *l)
+{
+    return name_number(l->h, &l->h->words, next(l));
+}
+
 static int64_t value(struct line *l, const char **ret_torn)
 {
     if (l->at < l->n && str_starts(l->words[l->at], STR("!"))) {
@@ -135,12 +140,33 @@ static void take_lease(struct line *l)
     number(l);
     s.time_us = number(l);
     s.type = (enum event_type)word_of(l, event_types, EVENT_TYPES);
-    s.name = name_number(l->h, &l->h->words, next(l));
+    s.name = word(l);
     s.revision = number(l);
-    s.holder = name_number(l->h, &l->h->words, next(l));
+    s.holder = word(l);
     s.renewed_us = number(l);
     s.duration_ms = number(l) * 1000;
     vec_push(&l->h->leases, s);
+}
+
+static void take_held(struct line *l)
+{
+    struct held_step s = {.line = l->number, .time_us = number(l)};
+    s.type = (enum event_type)word_of(l, event_types, EVENT_TYPES);
+    s.kind = word(l);
+    s.key = word(l);
+    s.revision = number(l);
+    s.uid = uid(l);
+    struct str tokens = next(l);
+    s.tokens = str_eqz(tokens, "-") ? "" : arena_str(l->h->arena, tokens).p;
+    vec_push(&l->h->held, s);
+}
+
+static void take_relisted(struct line *l)
+{
+    struct held_step s = {.line = l->number, .relisted = true, .time_us = number(l)};
+    s.kind = word(l);
+    s.revision = number(l);
+    vec_push(&l->h->held, s);
 }
 
 /* Items belong to the line that stands above them. */
@@ -158,21 +184,25 @@ static void take(struct line *l, bool *of_step)
         enum step_kind kind;
     } steps[] = {
         {"relist", STEP_RELIST}, {"watch", STEP_WATCH}, {"seen", STEP_SEEN}, {"mark", STEP_MARK}, {"lost", STEP_LOST}};
-    struct str word = next(l);
+    struct str first = next(l);
     size_t *n_items;
-    if (str_eqz(word, "op")) {
+    if (str_eqz(first, "op")) {
         take_op(l);
         *of_step = false;
-    } else if (str_eqz(word, "item") && (n_items = items_of(l->h, *of_step))) {
+    } else if (str_eqz(first, "item") && (n_items = items_of(l->h, *of_step))) {
         vec_push(&l->h->items, take_item(l));
         (*n_items)++;
-    } else if (str_eqz(word, "final")) {
+    } else if (str_eqz(first, "final")) {
         l->h->final_us = number(l);
-    } else if (str_eqz(word, "lease")) {
+    } else if (str_eqz(first, "lease")) {
         take_lease(l);
+    } else if (str_eqz(first, "held")) {
+        take_held(l);
+    } else if (str_eqz(first, "relisted")) {
+        take_relisted(l);
     } else {
         for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
-            if (str_eqz(word, steps[i].word)) {
+            if (str_eqz(first, steps[i].word)) {
                 take_step(l, steps[i].kind);
                 *of_step = true;
                 return;
@@ -231,5 +261,6 @@ void history_finish(struct history *h)
     vec_free(&h->items);
     vec_free(&h->steps);
     vec_free(&h->leases);
+    vec_free(&h->held);
     arena_destroy(h->arena);
 }

@@ -52,8 +52,8 @@ int check_main(int argc, char **argv)
         if (f.counts[i])
             printf("%s %d\n", finding_kinds[i], f.counts[i]);
     }
-    printf("%zu requests, %zu steps of watchers, %zu of leases%s: %d findings\n", h.ops.len, h.steps.len, h.leases.len,
-           h.final_us ? "" : ", and no end", f.total);
+    printf("%zu requests, %zu steps of watchers, %zu of leases, %zu of holders%s: %d findings\n", h.ops.len,
+           h.steps.len, h.leases.len, h.held.len, h.final_us ? "" : ", and no end", f.total);
     rc = f.total || !h.final_us;
     findings_finish(&f);
     history_finish(&h);

@@ -1,3 +1,4 @@
+#include "base/clock.h"
 #include "conformance/history/record.h"
 
 #include <inttypes.h>
@@ -79,11 +80,69 @@ int64_t object_log_items(struct recorder *r, enum object_kind object_kind, const
     for (size_t i = 0; i < value_len(items); i++) {
         struct object_read o;
         object_read(value_at(items, i), &o);
-        if (only && !str_eqz(o.name, only))
+        if ((only && !str_eqz(o.name, only)) || !recorder_key(r, object_kind, o.name))
             continue;
         recorder_log(r, "item %s/" STR_FMT " %" PRId64 " %s " STR_FMT, resource_name(object_kind), STR_ARG(o.name),
                      o.revision, o.value_text, STR_ARG(o.uid));
     }
     str_to_i64(value_path_str(list, "metadata.resourceVersion"), &revision);
     return revision;
+}
+
+static void add_token(struct buf *out, const char *kind, struct str text)
+{
+    if (text.len)
+        buf_printf(out, "%s%s:" STR_FMT, out->len ? "," : "", kind, STR_ARG(text));
+}
+
+static void service_tokens(struct buf *out, const struct value *object)
+{
+    struct value *addresses = value_path(object, "spec.clusterIPs"), *ports = value_path(object, "spec.ports");
+    for (size_t i = 0; i < value_len(addresses); i++) {
+        struct str address = value_str(value_at(addresses, i));
+        if (!str_eqz(address, "None"))
+            add_token(out, "ip", address);
+    }
+    for (size_t i = 0; i < value_len(ports); i++) {
+        char text[24];
+        int64_t port = value_path_int(value_at(ports, i), "nodePort", 0);
+        snprintf(text, sizeof text, "%" PRId64, port);
+        if (port)
+            add_token(out, "port", str_from(text));
+    }
+}
+
+/* A pod has its address until it has ended; it counts for its owner until it is on its way out. */
+static void pod_tokens(struct buf *out, const struct value *object, bool simulated)
+{
+    struct str phase = value_path_str(object, "status.phase");
+    struct value *owners = value_path(object, "metadata.ownerReferences");
+    if (str_eqz(phase, "Succeeded") || str_eqz(phase, "Failed"))
+        return;
+    if (!value_path(object, "metadata.deletionTimestamp")) {
+        for (size_t i = 0; i < value_len(owners); i++)
+            add_token(out, "of", value_path_str(value_at(owners, i), "uid"));
+    }
+    if (!simulated && !value_path_bool(object, "spec.hostNetwork", false))
+        add_token(out, "ip", value_path_str(object, "status.podIP"));
+}
+
+void object_log_held(struct recorder *r, const char *type, const char *kind, const struct value *object,
+                     int64_t revision)
+{
+    struct buf tokens = {0};
+    char text[24];
+    if (strcmp(kind, "services") == 0) {
+        service_tokens(&tokens, object);
+    } else if (strcmp(kind, "pods") == 0) {
+        pod_tokens(&tokens, object, r->simulated_pods);
+    } else {
+        snprintf(text, sizeof text, "%" PRId64, value_path_int(object, "spec.replicas", 0));
+        add_token(&tokens, "most", str_from(text));
+    }
+    recorder_log(r, "held %" PRId64 " %s %s " STR_FMT "/" STR_FMT " %" PRId64 " " STR_FMT " " STR_FMT, clock_mono_us(),
+                 type, kind, STR_ARG(value_path_str(object, "metadata.namespace")),
+                 STR_ARG(value_path_str(object, "metadata.name")), revision,
+                 STR_ARG(value_path_str(object, "metadata.uid")), STR_ARG(tokens.len ? buf_str(&tokens) : STR("-")));
+    buf_free(&tokens);
 }

@@ -123,6 +123,15 @@ static void make_keys(struct recorder *r)
     }
 }
 
+const struct key *recorder_key(const struct recorder *r, enum object_kind object_kind, struct str name)
+{
+    for (int64_t i = 0; i < r->n_keys; i++) {
+        if (r->keys[i].object_kind == object_kind && str_eqz(name, r->keys[i].name))
+            return &r->keys[i];
+    }
+    return NULL;
+}
+
 /* The namespace must be new: nothing in it was there before the log. */
 struct beginning {
     struct recorder *r;
@@ -130,6 +139,7 @@ struct beginning {
     struct timer again;
     int64_t deadline_us;
     const char *leases_of;
+    bool inventory;
     int status, tries;
 };
 
@@ -154,7 +164,7 @@ static void on_namespace(void *arg, const struct err *err)
     struct recorder *r = b->r;
     if (b->status == 201 || (b->status == 409 && b->tries > 1)) {
         writers_start(r);
-        watchers_start(r, b->leases_of);
+        watchers_start(r, b->leases_of, b->inventory);
         return;
     }
     if (b->status == 409)
@@ -248,18 +258,19 @@ static void on_duration(void *arg)
     timer_start(&r->duration, r->loop, 90000, give_up, r);
 }
 
-static int run(struct recorder *r, int64_t seconds, const char *leases_of)
+static int run(struct recorder *r, int64_t seconds, struct beginning *begin)
 {
-    struct beginning begin = {.r = r, .deadline_us = clock_mono_us() + 30000000, .leases_of = leases_of};
+    begin->r = r;
+    begin->deadline_us = clock_mono_us() + 30000000;
     uv_signal_t term, interrupt;
     uv_signal_init(loop_uv(r->loop), &term);
     uv_signal_init(loop_uv(r->loop), &interrupt);
     term.data = interrupt.data = r;
     uv_signal_start(&term, on_signal, SIGTERM);
     uv_signal_start(&interrupt, on_signal, SIGINT);
-    recorder_connect(r, &begin.servers, "recorder", 0);
+    recorder_connect(r, &begin->servers, "recorder", 0);
     timer_start(&r->duration, r->loop, seconds * 1000, on_duration, r);
-    make_namespace(&begin);
+    make_namespace(begin);
     loop_run(r->loop);
     if (fclose(r->log) != 0)
         recorder_fail("the log was not written: %s", strerror(errno));
@@ -276,7 +287,8 @@ static int record(int argc, char **argv)
                          .think_ms = 10,
                          .timeout_ms = 3000,
                          .settle_ms = 30000};
-    const char *kubeconfigs = NULL, *urls = NULL, *log = NULL, *leases_of = NULL;
+    struct beginning begin = {0};
+    const char *kubeconfigs = NULL, *urls = NULL, *log = NULL;
     int64_t seconds = 10, seed = 1;
     int n, exit_code;
     const struct option_spec specs[] = {
@@ -291,7 +303,9 @@ static int record(int argc, char **argv)
         {"think", OPTION_DURATION_MS, &r.think_ms, "DURATION", "between a writer's requests, about (10ms)"},
         {"timeout", OPTION_DURATION_MS, &r.timeout_ms, "DURATION", "of a request; then its outcome is unknown (3s)"},
         {"settle", OPTION_DURATION_MS, &r.settle_ms, "DURATION", "for watchers to see the last writes (30s)"},
-        {"leases-of", OPTION_STRING, &leases_of, "NAMESPACE", "watch its leases, too: who leads"},
+        {"leases-of", OPTION_STRING, &begin.leases_of, "NAMESPACE", "watch its leases, too: who leads"},
+        {"inventory", OPTION_BOOL, &begin.inventory, NULL, "watch Services, pods and ReplicaSets, too: who has what"},
+        {"simulated-pods", OPTION_BOOL, &r.simulated_pods, NULL, "pods' addresses are made up: leave them out of that"},
         {"seed", OPTION_INT, &seed, "N", "of what is asked (1)", .min = 1, .max = INT64_MAX},
         {0},
     };
@@ -304,7 +318,7 @@ static int record(int argc, char **argv)
         recorder_fail("open %s: %s", log, strerror(errno));
     add_servers(&r, kubeconfigs, urls);
     make_keys(&r);
-    return run(&r, seconds, leases_of);
+    return run(&r, seconds, &begin);
 }
 
 static const struct command command_record = {"record", "--kubeconfig FILE --log FILE [flags]",

@@ -35,7 +35,8 @@ struct recorder {
     struct writer *writers;
     struct watcher *watchers;
     struct key *keys;
-    bool stopping, finishing;
+    bool stopping, finishing, simulated_pods;
+    int n_watching;
     int n_busy; /* writers with a request under way */
     int64_t counts[OP_KINDS][OUTCOMES], events, sessions, relists;
     int64_t first_acknowledged_us, last_acknowledged_us, longest_pause_us;
@@ -53,6 +54,9 @@ void recorder_log(struct recorder *r, const char *fmt, ...) __attribute__((forma
 void recorder_connect(struct recorder *r, struct connections *ret, const char *user_agent, int64_t ping_interval_ms);
 void recorder_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
 
+/* NULL: somebody else's object, such as the ConfigMap that every namespace is given. */
+const struct key *recorder_key(const struct recorder *r, enum object_kind object_kind, struct str name);
+
 /* Objects on the wire. A whole object holds its value in two places and a padding that follows from it. */
 const char *resource_name(enum object_kind object_kind);
 void resource_path(const struct recorder *r, enum object_kind object_kind, const char *name, struct buf *out);
@@ -67,6 +71,10 @@ void object_read(const struct value *object, struct object_read *ret);
 /* "item …" lines of a list's answer; answers its revision. */
 int64_t object_log_items(struct recorder *r, enum object_kind object_kind, const char *only, const struct value *list);
 
+/* A "held …" line: what the object holds alone. */
+void object_log_held(struct recorder *r, const char *type, const char *kind, const struct value *object,
+                     int64_t revision);
+
 /* A writer works until the recorder is stopping, then calls recorder_idle. */
 void writers_start(struct recorder *r);
 /* Last: one write for each key that is acknowledged, and a list from every server; then recorder_written. */
@@ -74,7 +82,8 @@ void writers_finish(struct recorder *r);
 void recorder_idle(struct recorder *r);
 void recorder_written(struct recorder *r);
 
-void watchers_start(struct recorder *r, const char *leases_of);
+/* leases_of: a namespace, whose leases are watched too, or NULL. inventory: Services, pods and ReplicaSets, too. */
+void watchers_start(struct recorder *r, const char *leases_of, bool inventory);
 bool watchers_have_seen(const struct recorder *r); /* the last writes */
 
 int record_main(int argc, char **argv);

@@ -18,8 +18,9 @@ struct watcher {
     struct recorder *r;
     int number;
     enum object_kind object_kind;
-    const char *name;      /* NULL = all */
-    const char *leases_of; /* namespace: leader election, logged as leases */
+    const char *name;  /* NULL = all */
+    const char *other; /* not our keys: the path of other objects, logged as what they are */
+    const char *kind;  /* theirs: leases, services, … */
     char scope[64];
     struct connections servers;
     bool listed, listing;
@@ -48,18 +49,34 @@ static void log_lease(struct watcher *w, const char *type, const struct value *o
                  time_from(value_path_str(o, "spec.renewTime")), value_path_int(o, "spec.leaseDurationSeconds", 0));
 }
 
+static bool is_leases(const struct watcher *w)
+{
+    return strcmp(w->kind, "leases") == 0;
+}
+
+static void log_other(struct watcher *w, const char *type, const struct value *object, int64_t revision)
+{
+    if (is_leases(w))
+        log_lease(w, type, object);
+    else
+        object_log_held(w->r, type, w->kind, object, revision);
+}
+
 static void take_list(struct watcher *w, const struct value *list)
 {
     struct value *items = value_getz(list, "items");
     int64_t revision = 0;
     str_to_i64(value_path_str(list, "metadata.resourceVersion"), &revision);
-    if (!w->leases_of) {
+    if (!w->other) {
         recorder_log(w->r, "relist %d %zu %" PRId64 " %" PRId64 " %s %" PRId64, w->number, w->servers.current,
                      w->begin_us, clock_mono_us(), w->scope, revision);
         object_log_items(w->r, w->object_kind, w->name, list);
+    } else {
+        if (!is_leases(w))
+            recorder_log(w->r, "relisted %" PRId64 " %s %" PRId64, clock_mono_us(), w->kind, revision);
+        for (size_t i = 0; i < value_len(items); i++)
+            log_other(w, "ADDED", value_at(items, i), revision);
     }
-    for (size_t i = 0; w->leases_of && i < value_len(items); i++)
-        log_lease(w, "ADDED", value_at(items, i));
     w->r->relists++;
     w->last = revision;
     w->listed = true;
@@ -72,9 +89,9 @@ static void take_object(struct watcher *w, struct str type, const struct value *
     object_read(object, &o);
     w->r->events++;
     snprintf(type_text, sizeof type_text, STR_FMT, STR_ARG(type));
-    if (w->leases_of)
-        log_lease(w, type_text, object);
-    else
+    if (w->other)
+        log_other(w, type_text, object, o.revision);
+    else if (recorder_key(w->r, w->object_kind, o.name))
         recorder_log(w->r, "seen %d %zu %" PRId64 " %s %s/" STR_FMT " %" PRId64 " %s " STR_FMT, w->number,
                      w->servers.current, clock_mono_us(), type_text, resource_name(w->object_kind), STR_ARG(o.name),
                      o.revision, o.value_text, STR_ARG(o.uid));
@@ -98,7 +115,7 @@ static void take_event(struct watcher *w, struct str line)
             w->listed = false;
     } else if (str_eqz(type, "BOOKMARK")) {
         str_to_i64(value_path_str(object, "metadata.resourceVersion"), &revision);
-        if (!w->leases_of)
+        if (!w->other)
             recorder_log(w->r, "mark %d %zu %" PRId64 " %" PRId64, w->number, w->servers.current, clock_mono_us(),
                          revision);
         if (revision > w->last)
@@ -114,7 +131,7 @@ static void on_response(void *arg, int status, const struct http_header *headers
     (void)n;
     struct watcher *w = arg;
     w->status = status;
-    if (status != 200 || w->listing || w->leases_of)
+    if (status != 200 || w->listing || w->other)
         return;
     w->r->sessions++;
     recorder_log(w->r, "watch %d %zu %" PRId64 " %s %" PRId64, w->number, w->servers.current, clock_mono_us(), w->scope,
@@ -158,7 +175,7 @@ static void on_done(void *arg, const struct err *err)
     }
     if (w->status == 410)
         w->listed = false;
-    if (w->status == 200 && !w->leases_of)
+    if (w->status == 200 && !w->other)
         recorder_log(w->r, "lost %d %zu %" PRId64 " %s", w->number, w->servers.current, clock_mono_us(),
                      err         ? "broken"
                      : w->listed ? "end"
@@ -172,8 +189,8 @@ static void start(void *arg)
     int64_t seconds = SESSION_MIN_S + (int64_t)recorder_random(w->r, SESSION_RANGE_S);
     w->path.len = w->line.len = 0;
     w->status = 0;
-    if (w->leases_of)
-        buf_printf(&w->path, "/apis/coordination.k8s.io/v1/namespaces/%s/leases", w->leases_of);
+    if (w->other)
+        buf_addz(&w->path, w->other);
     else
         resource_path(w->r, w->object_kind, NULL, &w->path);
     buf_add_char(&w->path, '?');
@@ -191,29 +208,50 @@ static void start(void *arg)
     http_call_start(w->servers.clients[w->servers.current], &call);
 }
 
-static void watcher_start(struct recorder *r, int number, const char *leases_of)
+static struct watcher *watcher_new(struct recorder *r)
 {
+    int number = r->n_watching++;
     struct watcher *w = &r->watchers[number];
+    *w = (struct watcher){.r = r, .number = number + 1, .arena = arena_create(0)};
+    recorder_connect(r, &w->servers, "recorder-watcher", PING_MS);
+    w->servers.current = (size_t)number % r->n_servers;
+    return w;
+}
+
+static void watch_keys(struct recorder *r, int number)
+{
+    struct watcher *w = watcher_new(r);
     const struct key *key = &r->keys[number % r->n_keys];
-    *w = (struct watcher){.r = r, .number = number + 1, .arena = arena_create(0), .leases_of = leases_of};
     w->object_kind = key->object_kind;
     w->name = number % 4 == 3 ? key->name : NULL;
     snprintf(w->scope, sizeof w->scope, "%s%s%s", resource_name(w->object_kind), w->name ? "/" : "",
              w->name ? w->name : "");
-    if (leases_of)
-        w->name = NULL;
-    recorder_connect(r, &w->servers, "recorder-watcher", PING_MS);
-    w->servers.current = (size_t)number % r->n_servers;
     start(w);
 }
 
-void watchers_start(struct recorder *r, const char *leases_of)
+static void watch_other(struct recorder *r, const char *path, const char *kind)
 {
-    r->watchers = MEM_ARRAY(struct watcher, (size_t)r->n_watchers + 1);
+    struct watcher *w = watcher_new(r);
+    w->other = path;
+    w->kind = kind;
+    start(w);
+}
+
+void watchers_start(struct recorder *r, const char *leases_of, bool inventory)
+{
+    struct buf path = {0};
+    r->watchers = MEM_ARRAY(struct watcher, (size_t)r->n_watchers + 4);
     for (int i = 0; i < r->n_watchers; i++)
-        watcher_start(r, i, NULL);
-    if (leases_of)
-        watcher_start(r, (int)r->n_watchers, leases_of);
+        watch_keys(r, i);
+    if (leases_of) {
+        buf_printf(&path, "/apis/coordination.k8s.io/v1/namespaces/%s/leases", leases_of);
+        watch_other(r, path.p, "leases");
+    }
+    if (inventory) {
+        watch_other(r, "/api/v1/services", "services");
+        watch_other(r, "/api/v1/pods", "pods");
+        watch_other(r, "/apis/apps/v1/replicasets", "replicasets");
+    }
 }
 
 static bool has_seen(const struct recorder *r, const struct watcher *w)

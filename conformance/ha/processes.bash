@@ -1,0 +1,111 @@
+# The processes of the cluster, each by its name: e1 e2 e3 (etcd), s1 s2 s3 (servers), n1 n2 (agents). Sourced by run.
+# Started without a function around them, so that $! is the process itself.
+
+MEMBERS=(e1 e2 e3) SERVERS=(s1 s2 s3) NODES=(n1 n2)
+declare -A PID
+
+urls() { # PORT NAME …: as a list with commas; SCHEME
+    local port=$1 name list=
+    shift
+    for name; do list+=${SCHEME:-http}://${ADDRESS[$name]}:$port,; done
+    echo "${list%,}"
+}
+
+launch_e() { # NAME
+    local peer=http://${ADDRESS[$1]}:2380 client=http://${ADDRESS[$1]}:2379 name cluster=
+    for name in "${MEMBERS[@]}"; do cluster+=$name=http://${ADDRESS[$name]}:2380,; done
+    ip netns exec "$NET-$1" "$ETCD" --name "$1" --data-dir "$DIR/$1/data" --listen-peer-urls "$peer" --initial-advertise-peer-urls "$peer" \
+        --listen-client-urls "$client" --advertise-client-urls "$client" --initial-cluster "${cluster%,}" \
+        --heartbeat-interval 100 --election-timeout 1000 >>"$DIR/$1/log" 2>&1 3>&- &
+}
+
+launch_s() { # under a host name of its own, so that leases tell who holds them
+    ip netns exec "$NET-$1" unshare -u sh -c 'hostname "$0" && exec "$@"' "$1" "$SKIFF" server --data-dir "$DIR/$1/data" --listen "${ADDRESS[$1]}:6443" --advertise-address "${ADDRESS[$1]}" \
+        --store "etcd=$(urls 2379 "${MEMBERS[@]}")" --token-auth-file "$DIR/tokens" \
+        --leader-elect-lease-duration 4s --leader-elect-renew-deadline 3s --leader-elect-retry-period 500ms \
+        >>"$DIR/$1/out" 2>>"$DIR/$1/log" 3>&- &
+}
+
+launch_n() {
+    ip netns exec "$NET-$1" "$SKIFF" agent --server "$(SCHEME=https urls 6443 "${SERVERS[@]}")" --ca-file "$DIR/ca.crt" --token agent-token \
+        --simulated 1 --node-name "$1" >>"$DIR/$1/log" 2>&1 3>&- &
+}
+
+launch() { # NAME
+    mkdir -p "$DIR/$1"
+    "launch_${1:0:1}" "$1"
+    PID[$1]=$!
+}
+
+alive() { kill -0 "${PID[$1]}" 2>/dev/null; }
+
+# kill9 NAME: and reap it
+kill9() {
+    kill -9 "${PID[$1]}" 2>/dev/null
+    wait "${PID[$1]}" 2>/dev/null
+}
+
+until_true() { # SECONDS COMMAND …
+    local deadline=$((SECONDS + $1))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        [ $SECONDS -lt $deadline ] || { echo "in vain: $*"; return 1; }
+        sleep 0.2
+    done
+}
+
+etcd_well() { # NAME
+    ETCDCTL_API=3 in_net client etcdctl --endpoints "http://${ADDRESS[$1]}:2379" --command-timeout 2s get / --limit 1
+}
+
+server_well() {
+    in_net client curl -sfk --max-time 2 "https://${ADDRESS[$1]}:6443/readyz"
+}
+
+kube() { # SERVER kubectl's arguments …
+    local server=$1
+    shift
+    in_net client timeout 10 kubectl --kubeconfig "$DIR/kubeconfig" --server "https://${ADDRESS[$server]}:6443" "$@"
+}
+
+any_server() { echo "${SERVERS[RANDOM % ${#SERVERS[@]}]}"; }
+
+cluster_start() {
+    local name number
+    net_open || return
+    number=11; for name in "${MEMBERS[@]}"; do net_join "$name" $((number++)) || return; done
+    number=21; for name in "${SERVERS[@]}"; do net_join "$name" $((number++)) || return; done
+    number=31; for name in "${NODES[@]}"; do net_join "$name" $((number++)) || return; done
+    net_join client 41 || return
+    echo 'agent-token,agent,1,"system:masters"' >"$DIR/tokens"
+    # one member's disk is small, and one server's identities are everybody's
+    mkdir -p "$DIR/e3" && mount -t tmpfs -o size=192m tmpfs "$DIR/e3" || return
+    for name in "${MEMBERS[@]}"; do launch "$name"; done
+    for name in "${MEMBERS[@]}"; do until_true 20 etcd_well "$name" || return; done
+    launch s1
+    until_true 20 server_well s1 || { cat "$DIR/s1/log"; return 1; }
+    for name in s2 s3; do
+        mkdir -p "$DIR/$name/data"
+        cp -a "$DIR/s1/data/pki" "$DIR/$name/data/"
+        launch "$name"
+    done
+    for name in "${SERVERS[@]}"; do until_true 20 server_well "$name" || { cat "$DIR/$name/log"; return 1; }; done
+    cp "$DIR/s1/data/admin.kubeconfig" "$DIR/kubeconfig"
+    cp "$DIR/s1/data/pki/ca.crt" "$DIR/ca.crt" || return
+    for name in "${NODES[@]}"; do launch "$name"; done
+    until_true 30 nodes_ready || { kube s1 get nodes; return 1; }
+}
+
+nodes_ready() {
+    [ "$(kube s1 get nodes -o jsonpath='{.items[*].status.conditions[?(@.type=="Ready")].status}')" = "True True" ]
+}
+
+cluster_stop() {
+    local name
+    for name in "${!PID[@]}"; do
+        kill -CONT "${PID[$name]}" 2>/dev/null
+        kill9 "$name"
+    done
+    umount "$DIR/e3" 2>/dev/null
+    net_close
+}
