@@ -25,7 +25,8 @@ struct local_client {
     struct loop *loop;
     struct arena *arena; /* of the identity */
     struct api_user user;
-    struct call *calls; /* not answered yet */
+    struct call *calls;       /* not answered yet */
+    struct newest *questions; /* the same */
     size_t n_calls, n_informers;
     bool destroyed;
     struct cache_fence fence; /* revision 0 = none */
@@ -44,7 +45,7 @@ struct call {
 
 static void client_free(struct local_client *c)
 {
-    if (c->destroyed && !c->n_calls && !c->n_informers) {
+    if (c->destroyed && !c->n_calls && !c->n_informers && !c->questions) {
         arena_destroy(c->arena);
         free(c);
     }
@@ -81,23 +82,34 @@ static void local_fence(struct client *base, const struct client_fence *fence)
 }
 
 struct newest { /* one question */
-    void (*done)(void *arg, int rc);
+    struct newest *next, **at;
+    struct local_client *client;
+    void (*done)(void *arg, int rc); /* NULL once the client is destroyed */
     void *arg;
 };
 
 static void on_newest(void *arg, int rc, const struct err *err)
 {
     struct newest *n = arg;
+    struct local_client *c = n->client;
     (void)err;
-    n->done(n->arg, rc);
+    *n->at = n->next;
+    if (n->next)
+        n->next->at = n->at;
+    if (n->done)
+        n->done(n->arg, rc);
     free(n);
+    client_free(c);
 }
 
 static void local_newest(struct client *base, void (*done)(void *arg, int rc), void *arg)
 {
     struct local_client *c = (struct local_client *)base;
     struct newest *n = MEM_NEW(struct newest);
-    *n = (struct newest){done, arg};
+    *n = (struct newest){.next = c->questions, .at = &c->questions, .client = c, .done = done, .arg = arg};
+    if (n->next)
+        n->next->at = &n->next;
+    c->questions = n;
     cache_wait_newest(c->server->cache, NEWEST_TIMEOUT_MS, c->loop, on_newest, n);
 }
 
@@ -255,6 +267,8 @@ static void local_destroy(struct client *base)
     c->destroyed = true;
     for (struct call *call = c->calls; call; call = call->next)
         call->done = NULL;
+    for (struct newest *n = c->questions; n; n = n->next)
+        n->done = NULL;
     client_free(c);
 }
 

@@ -2,8 +2,8 @@
  * retries. One loop runs them all; a reconcile is a short computation, its writes are requests that end later.
  *
  * A key runs again only when the feeds have caught up with what its last run wrote: else a controller would act on its
- * own past (create the same pods twice). After a failure whose outcome is unknown the same rule holds for the newest
- * revision.
+ * own past (create the same pods twice). After a failure whose outcome is unknown the same rule holds for whatever is
+ * newest in the store.
  */
 #include "controllers/runtime/controller.h"
 
@@ -19,6 +19,7 @@
 #include <sys/random.h>
 
 #define FACT_ROUNDS_MAX 3
+#define ASK_AGAIN_MS 1000
 #define RUNS_PER_TURN 64 /* then the loop gets its turn */
 
 struct running {
@@ -57,7 +58,8 @@ struct job {
     struct facts facts;
     size_t pending; /* answers awaited */
     int fact_rounds;
-    bool failed, waiting;
+    bool failed, waiting, unknown; /* unknown: a write may have been made, or not */
+    struct timer again;
     int64_t *wait_revisions; /* by watch, 0 = none */
     struct job *next, **link;
 };
@@ -98,8 +100,31 @@ static bool caught_up(const struct job *job)
     return true;
 }
 
+static void ask_newest(void *arg);
+static void settle_job(struct job *job);
+
+static void on_newest(void *arg, int rc)
+{
+    struct job *job = arg;
+    if (rc < 0)
+        timer_start(&job->again, job->running->all->loop, ASK_AGAIN_MS, ask_newest, job);
+    else
+        settle_job(job);
+}
+
+static void ask_newest(void *arg)
+{
+    struct job *job = arg;
+    client_newest(job->running->client, on_newest, job);
+}
+
 static void settle_job(struct job *job)
 {
+    if (job->unknown) {
+        job->unknown = false;
+        ask_newest(job);
+        return;
+    }
     job->waiting = true;
     if (caught_up(job))
         end_job(job);
@@ -145,6 +170,7 @@ static void on_written(void *arg, const struct client_answer *answer)
            answer->rc < 0 && answer->err ? answer->err->message : "");
     if (answer->rc == 0 && answer->object)
         note_written(job, answer->object->resource, answer->object->revision);
+    job->unknown = job->unknown || answer->rc == ERR_UNAVAILABLE || answer->rc == ERR_TIMEOUT;
     if (answer->rc < 0 && !(expected->write->accept & 1u << -answer->rc)) {
         job->failed = true;
         if (answer->rc != ERR_CONFLICT && answer->err && !job->item->failure)
@@ -452,6 +478,7 @@ void controllers_stop(struct controllers *c)
         client_destroy(r->client); /* answers that are still out do not come any more */
         for (struct job *job = r->jobs, *next; job; job = next) {
             next = job->next;
+            timer_stop(&job->again);
             arena_destroy(job->arena);
             free(job);
         }

@@ -209,6 +209,6 @@ void cache_publish(void *arg, const struct kv_event *events, size_t n, int64_t r
     sweep(c);
     atomic_store_explicit(&c->revision, revision, memory_order_release);
     pthread_mutex_unlock(&c->publish_lock);
-    cache_wake_waiters(c, revision);
     hub_publish(c, b);
+    cache_wake_waiters(c, revision); /* after what watchers on the same loop are sent */
 }
