@@ -119,85 +119,6 @@ int protobuf_open(struct str bytes, struct protobuf_envelope *ret, struct err *e
 
 /* ---- scalars ---- */
 
-/* Fields that are pointers in Go: zero means zero there. Those of one name and two natures are named with their
- * message. */
-static bool is_pointer(const struct schema_message *m, const struct schema_field *f)
-{
-    static const char *const fields[] = {
-        "activeDeadlineSeconds",
-        "allocateLoadBalancerNodePorts",
-        "allowPrivilegeEscalation",
-        "automountServiceAccountToken",
-        "backoffLimit",
-        "backoffLimitPerIndex",
-        "blockOwnerDeletion",
-        "completedIndexes",
-        "completions",
-        "controller",
-        "defaultMode",
-        "deletionGracePeriodSeconds",
-        "enableServiceLinks",
-        "expirationSeconds",
-        "failedJobsHistoryLimit",
-        "fsGroup",
-        "gracePeriodSeconds",
-        "hostUsers",
-        "immutable",
-        "leaseDurationSeconds",
-        "leaseTransitions",
-        "manualSelector",
-        "maxFailedIndexes",
-        "minReplicas",
-        "mode",
-        "optional",
-        "orphanDependents",
-        "parallelism",
-        "partition",
-        "priority",
-        "privileged",
-        "progressDeadlineSeconds",
-        "readOnlyRootFilesystem",
-        "remainingItemCount",
-        "replicas",
-        "revisionHistoryLimit",
-        "runAsGroup",
-        "runAsNonRoot",
-        "runAsUser",
-        "serving",
-        "setHostnameAsFQDN",
-        "shareProcessNamespace",
-        "startingDeadlineSeconds",
-        "storageClassName",
-        "successfulJobsHistoryLimit",
-        "suspend",
-        "terminating",
-        "terminationGracePeriodSeconds",
-        "tolerationSeconds",
-        "ttlSecondsAfterFinished",
-        "volumeAttributesClassName",
-    };
-    static const char *const named[] = {"EndpointConditions.ready", "ClientIPConfig.timeoutSeconds",
-                                        "ValidatingWebhook.timeoutSeconds", "MutatingWebhook.timeoutSeconds"};
-    /* counts of a status are plain numbers */
-    if (str_ends(m->name, STR("Status")) && !str_eqz(f->name, "terminating"))
-        return false;
-    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
-        if (str_eqz(f->name, fields[i]))
-            return true;
-    struct str message = m->name;
-    for (size_t i = message.len; i > 0; i--)
-        if (message.p[i - 1] == '.') {
-            message = str_sub(message, i, message.len);
-            break;
-        }
-    for (size_t i = 0; i < sizeof named / sizeof *named; i++) {
-        struct str n = str_from(named[i]);
-        if (n.len == message.len + 1 + f->name.len && str_starts(n, message) && str_ends(n, f->name))
-            return true;
-    }
-    return false;
-}
-
 /* The small messages that JSON writes as one scalar: at most two integers and a text. */
 static int read_small(struct str bytes, int64_t ints[3], struct str *ret_text, struct err *err)
 {
@@ -244,7 +165,7 @@ static int decode_small(struct arena *a, const struct schema_field *f, struct st
     }
 }
 
-/* RawExtension, FieldsV1, JSON: their text. In maps (extra of users) a list of strings. */
+/* RawExtension, FieldsV1, JSON: their text. Where a map's keys lead to lists (extra of users), the list. */
 static int decode_any(struct arena *a, const struct schema_field *f, struct str bytes, struct value **ret,
                       struct err *err)
 {
@@ -252,11 +173,12 @@ static int decode_any(struct arena *a, const struct schema_field *f, struct str 
     struct token t;
     struct json_options plain = {0};
     int rc;
-    *ret = f->shape == SHAPE_MAP ? value_list(a) : NULL;
+    bool list = f->flags & FIELD_MAP_OF_LISTS;
+    *ret = list ? value_list(a) : NULL;
     while ((rc = next_token(&r, &t, err)) == 0) {
         if (t.number != 1 || t.wire != WIRE_BYTES)
             continue;
-        if (f->shape == SHAPE_MAP)
+        if (list)
             value_append(a, *ret, value_string(a, arena_str(a, t.bytes)));
         else if (t.bytes.len && (rc = json_decode(a, arena_str(a, t.bytes), &plain, ret, err)) < 0)
             return rc;
@@ -276,6 +198,8 @@ static int decode_item(struct arena *a, const struct schema_field *f, const stru
     if (wants_bytes != (t->wire == WIRE_BYTES))
         return err_set(err, ERR_BAD_REQUEST, "proto: wrong wireType = %d for field " STR_FMT, (int)t->wire,
                        STR_ARG(f->name));
+    if (f->flags & FIELD_MAP_OF_LISTS)
+        return decode_any(a, f, t->bytes, ret, err);
     switch (f->type) {
     case FIELD_BOOL:
         *ret = value_bool(a, t->integer != 0);
@@ -308,6 +232,28 @@ static int decode_item(struct arena *a, const struct schema_field *f, const stru
     }
 }
 
+/* A map's key without a value. */
+static struct value *absent_item(struct arena *a, const struct schema_field *f)
+{
+    if (f->flags & FIELD_MAP_OF_LISTS)
+        return value_list(a);
+    switch (f->type) {
+    case FIELD_MESSAGE:
+        return value_map(a);
+    case FIELD_BOOL:
+        return value_bool(a, false);
+    case FIELD_INT32:
+    case FIELD_INT64:
+        return value_int(a, 0);
+    case FIELD_STRING:
+        return value_stringz(a, "");
+    case FIELD_QUANTITY:
+        return value_stringz(a, "0");
+    default: /* bytes that are nil, a zero time */
+        return value_null(a);
+    }
+}
+
 static int decode_entry(struct arena *a, const struct schema_field *f, struct str bytes, struct value *map, int depth,
                         struct err *err)
 {
@@ -324,7 +270,7 @@ static int decode_entry(struct arena *a, const struct schema_field *f, struct st
     }
     if (rc < 0)
         return rc;
-    value_set(a, map, key, item ? item : f->type == FIELD_MESSAGE ? value_map(a) : value_stringz(a, ""));
+    value_set(a, map, key, item ? item : absent_item(a, f));
     return 0;
 }
 
@@ -362,8 +308,8 @@ static struct value *ensure(struct arena *a, struct value *v, const struct schem
     return had;
 }
 
-static int decode_field(struct arena *a, const struct schema_message *m, const struct schema_field *f,
-                        const struct token *t, struct value *v, int depth, struct err *err)
+static int decode_field(struct arena *a, const struct schema_field *f, const struct token *t, struct value *v,
+                        int depth, struct err *err)
 {
     struct value *item;
     if (f->shape == SHAPE_MAP) {
@@ -380,12 +326,13 @@ static int decode_field(struct arena *a, const struct schema_message *m, const s
         return rc;
     if (f->shape == SHAPE_LIST)
         value_append(a, ensure(a, v, f), item);
-    else if (!is_zero(item) || f->flags & FIELD_ALWAYS || f->type == FIELD_INT_OR_STRING || is_pointer(m, f))
+    else if (!is_zero(item) || f->flags & (FIELD_ALWAYS | FIELD_POINTER) || f->type == FIELD_INT_OR_STRING)
         value_set(a, v, f->name, item);
     return 0;
 }
 
-/* `outer`: the fields of `m` that lie in the embedded message of that number; 0 = its own. */
+/* `outer`: the fields of `m` that lie in the embedded message of that number, as in schema_field.proto_outer; 0 = its
+ * own. */
 static int decode_message(struct arena *a, const struct schema_message *m, uint32_t outer, struct str bytes,
                           struct value *v, int depth, struct err *err)
 {
@@ -396,6 +343,7 @@ static int decode_message(struct arena *a, const struct schema_message *m, uint3
         return err_set(err, ERR_BAD_REQUEST, "proto: exceeded max depth");
     while ((rc = next_token(&r, &t, err)) == 0) {
         const struct schema_field *f = NULL;
+        uint32_t inner = outer << 8 | t.number; /* the message embedded here under that number, if there is one */
         bool embedded = false;
         if (arena_over_limit(a))
             return err_set(err, ERR_LIMIT, "the object is too large");
@@ -404,12 +352,14 @@ static int decode_message(struct arena *a, const struct schema_message *m, uint3
                 continue;
             if (m->fields[i].proto_outer == outer && m->fields[i].proto_number == t.number)
                 f = &m->fields[i];
-            embedded = embedded || (!outer && m->fields[i].proto_outer == t.number);
+            if (t.number < 256 &&
+                (m->fields[i].proto_outer == inner || (!outer && m->fields[i].proto_outer >> 8 == inner)))
+                embedded = true;
         }
         if (f)
-            rc = decode_field(a, m, f, &t, v, depth, err);
+            rc = decode_field(a, f, &t, v, depth, err);
         else if (embedded && t.wire == WIRE_BYTES)
-            rc = decode_message(a, m, t.number, t.bytes, v, depth + 1, err);
+            rc = decode_message(a, m, inner, t.bytes, v, depth + 1, err);
         if (rc < 0)
             return rc;
     }
