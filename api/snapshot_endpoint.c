@@ -8,21 +8,32 @@
 
 #include <stdlib.h>
 
+#define NEWEST_MS 3000
+
 struct transfer {
     struct chain_request *request; /* NULL: over, while a step is still posted */
     struct loop *loop;
     struct snapshot_writer *writer;
+    bool far; /* the store is across a network: pieces are read on another thread */
     bool posted;
+    struct buf piece;
+    struct err err;
+    int rc;
 };
+
+static void transfer_free(struct transfer *t)
+{
+    snapshot_writer_destroy(t->writer);
+    buf_free(&t->piece);
+    free(t);
+}
 
 static void transfer_end(struct transfer *t, int status)
 {
     struct chain_request *c = t->request;
-    snapshot_writer_destroy(t->writer);
-    t->writer = NULL;
     t->request = NULL;
     if (!t->posted)
-        free(t);
+        transfer_free(t);
     chain_end(c, status);
 }
 
@@ -36,42 +47,62 @@ static void go_on(struct transfer *t)
     loop_post(t->loop, step, t);
 }
 
+static void read_piece(void *arg)
+{
+    struct transfer *t = arg;
+    t->rc = snapshot_writer_next(t->writer, &t->piece, &t->err);
+}
+
+static void send_piece(void *arg)
+{
+    struct transfer *t = arg;
+    t->posted = false;
+    if (!t->request) {
+        transfer_free(t);
+        return;
+    }
+    struct http_exchange *ex = t->request->req.exchange;
+    if (t->rc < 0) {
+        log_warn("api", "a snapshot broke off: %s", t->err.message);
+        t->request->req.exchange = NULL;
+        http_abort(ex);
+        transfer_end(t, 500);
+        return;
+    }
+    t->request->req.answer_bytes += t->piece.len;
+    struct slice piece = slice_take(t->piece.p, t->piece.len);
+    t->piece = (struct buf){0};
+    t->posted = true; /* the client may be found gone while this is sent */
+    http_send(ex, &piece, 1);
+    t->posted = false;
+    if (!t->request) {
+        transfer_free(t);
+    } else if (t->rc == 1) {
+        t->request->req.exchange = NULL;
+        http_finish(ex);
+        transfer_end(t, 200);
+    } else {
+        go_on(t);
+    }
+}
+
 /* One slice, then everybody else's turn. */
 static void step(void *arg)
 {
     struct transfer *t = arg;
     t->posted = false;
     if (!t->request) {
-        free(t);
+        transfer_free(t);
         return;
     }
-    struct http_exchange *ex = t->request->req.exchange;
-    if (http_unsent(ex) >= HTTP_HIGH_WATER)
+    if (http_unsent(t->request->req.exchange) >= HTTP_HIGH_WATER)
         return; /* on_drain goes on */
-    struct buf out = {0};
-    struct err err = ERR_INIT;
-    int rc = snapshot_writer_next(t->writer, &out, &err);
-    if (rc < 0) {
-        buf_free(&out);
-        log_warn("api", "a snapshot broke off: %s", err.message);
-        t->request->req.exchange = NULL;
-        http_abort(ex);
-        transfer_end(t, 500);
-        return;
-    }
-    t->request->req.answer_bytes += out.len;
-    struct slice piece = slice_take(out.p, out.len);
-    t->posted = true; /* the client may be found gone while this is sent */
-    http_send(ex, &piece, 1);
-    t->posted = false;
-    if (!t->request) {
-        free(t);
-    } else if (rc == 1) {
-        t->request->req.exchange = NULL;
-        http_finish(ex);
-        transfer_end(t, 200);
+    t->posted = true;
+    if (t->far) {
+        loop_work(t->loop, read_piece, send_piece, t);
     } else {
-        go_on(t);
+        read_piece(t);
+        send_piece(t);
     }
 }
 
@@ -85,20 +116,22 @@ static void on_drain(struct api_request *req)
     go_on(req->state);
 }
 
-void answer_snapshot(struct chain_request *c)
+static void begin(void *arg, int rc, const struct err *err)
 {
+    struct chain_request *c = arg;
     struct api_server *s = c->req.server;
-    if (str_eq(c->method, STR("HEAD"))) {
-        chain_answer_text(c, 405, "text/plain; charset=utf-8", STR("405: Method Not Allowed"));
+    if (c->req.gone) {
+        chain_end(c, 499);
         return;
     }
-    if (c->seat)
-        fairness_leave(c->mutating);
-    c->seat = false;
-    c->long_running = true;
+    if (rc < 0) {
+        chain_answer_text(c, 503, "text/plain; charset=utf-8", arena_printf(c->req.arena, "%s\n", err->message));
+        return;
+    }
     struct transfer *t = MEM_NEW(struct transfer);
     t->request = c;
     t->loop = c->req.loop;
+    t->far = kv_shared(s->kv);
     t->writer = snapshot_writer_create(s->kv, s->crypt);
     c->req.state = t;
     c->req.on_gone = on_gone;
@@ -111,4 +144,21 @@ void answer_snapshot(struct chain_request *c)
     };
     http_start(c->req.exchange, 200, headers, 4);
     go_on(t);
+}
+
+void answer_snapshot(struct chain_request *c)
+{
+    struct api_server *s = c->req.server;
+    if (str_eq(c->method, STR("HEAD"))) {
+        chain_answer_text(c, 405, "text/plain; charset=utf-8", STR("405: Method Not Allowed"));
+        return;
+    }
+    if (c->seat)
+        fairness_leave(c->mutating);
+    c->seat = false;
+    c->long_running = true;
+    if (cache_always_newest(s->cache))
+        begin(c, 0, NULL);
+    else
+        cache_wait_newest(s->cache, NEWEST_MS, c->req.loop, begin, c);
 }

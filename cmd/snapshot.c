@@ -37,15 +37,27 @@ static struct progress progress_begin(const char *verb)
         .verb = verb, .began_ms = clock_mono_ms(), .told_ms = clock_mono_ms(), .terminal = isatty(2)};
 }
 
-/* From the first second on, a few times a second. */
+/* From the first second on, a few times a second; where nobody looks at a terminal, a line every five. */
 static void progress_show(void *arg, uint64_t bytes)
+{
+    struct progress *p = arg;
+    int64_t now = clock_mono_ms();
+    if (now - p->began_ms < 1000 || now - p->told_ms < (p->terminal ? 200 : 5000))
+        return;
+    double seconds = (double)(now - p->began_ms) / 1000, mib = (double)bytes / 1048576;
+    fprintf(stderr, p->terminal ? "\r%s: %.1f MiB, %.1f MiB/s \033[K" : "%s: %.1f MiB, %.1f MiB/s\n", p->verb, mib,
+            mib / seconds);
+    p->told_ms = now;
+    p->shown = p->terminal;
+}
+
+static void progress_bump(void *arg, int64_t done, int64_t all)
 {
     struct progress *p = arg;
     int64_t now = clock_mono_ms();
     if (!p->terminal || now - p->began_ms < 1000 || now - p->told_ms < 200)
         return;
-    double seconds = (double)(now - p->began_ms) / 1000, mib = (double)bytes / 1048576;
-    fprintf(stderr, "\r%s: %.1f MiB, %.1f MiB/s \033[K", p->verb, mib, mib / seconds);
+    fprintf(stderr, "\rreaching the former cluster's revision: %lld of %lld \033[K", (long long)done, (long long)all);
     p->told_ms = now;
     p->shown = true;
 }
@@ -58,13 +70,26 @@ static void progress_end(struct progress *p)
 
 /* ---- save ---- */
 
-static int save_from_directory(const char *dir, const char *config, const char *path, struct progress *progress,
-                               struct arena *a, struct snapshot_summary *ret, struct err *err)
+static int pack_identities(const char *dir, const char *config, struct buf *out, struct err *err)
+{
+    struct snapshot_identities ids;
+    struct arena *a = arena_create(0);
+    int rc = identities_read(a, dir, config, &ids, err);
+    if (rc == 0)
+        identities_pack(&ids, out);
+    arena_destroy(a);
+    return rc;
+}
+
+static int save_from_directory(const char *dir, const char *config, bool identities, const char *path,
+                               struct progress *progress, struct arena *a, struct snapshot_summary *ret,
+                               struct err *err)
 {
     struct str store = arena_printf(a, "%s/store", dir);
     struct kv_rocksdb_options opt = {.dir = store.p};
     struct crypt *crypt = NULL;
     struct kv *kv = NULL;
+    struct buf packed = {0};
     struct stat st;
     if (stat(store.p, &st) < 0)
         return err_set(err, ERR_NOT_FOUND, "%s holds no store", dir);
@@ -76,8 +101,11 @@ static int save_from_directory(const char *dir, const char *config, const char *
                 dir, dir);
     if (rc == 0) {
         crypt_install(crypt, kv);
-        rc = snapshot_save(kv, crypt, path, progress_show, progress, NULL, a, ret, err);
+        rc = identities ? pack_identities(dir, config, &packed, err) : 0;
     }
+    if (rc == 0)
+        rc = snapshot_save(kv, crypt, buf_str(&packed), path, progress_show, progress, NULL, a, ret, err);
+    buf_free(&packed);
     kv_close(kv);
     crypt_destroy(crypt);
     return rc;
@@ -88,6 +116,7 @@ static const struct command save;
 static int run_save(int argc, char **argv)
 {
     const char *kubeconfig = NULL, *dir = NULL, *config = NULL;
+    bool identities = false;
     int n, exit_code;
     const struct option_spec specs[] = {
         {.name = "kubeconfig",
@@ -105,6 +134,10 @@ static int run_save(int argc, char **argv)
          .value = &config,
          .argument = "FILE",
          .help = "with --data-dir: the keys, when the server was given this"},
+        {.name = "with-identities",
+         .kind = OPTION_BOOL,
+         .value = &identities,
+         .help = "also the cluster's CA and keys (DIR/pki): the file then opens everything; guard it"},
         {0},
     };
     if (options_parse(&save, specs, argc, argv, 1, &n, &exit_code) < 0)
@@ -119,14 +152,15 @@ static int run_save(int argc, char **argv)
     struct err err = ERR_INIT;
     struct progress p = progress_begin("saving");
     signal(SIGPIPE, SIG_IGN);
-    int rc = dir ? save_from_directory(dir, config, argv[1], &p, a, &s, &err)
-                 : snapshot_download(kubeconfig, argv[1], progress_show, &p, a, &s, &err);
+    int rc = dir ? save_from_directory(dir, config, identities, argv[1], &p, a, &s, &err)
+                 : snapshot_download(kubeconfig, identities, argv[1], progress_show, &p, a, &s, &err);
     progress_end(&p);
     if (rc < 0)
         command_fail(&save, "%s", err.message);
     else
-        printf("%s: revision %lld, %lld entries, " STR_FMT ", %lld ms\n", argv[1], (long long)s.head.revision,
-               (long long)s.n_entries, STR_ARG(size_text(a, s.size)), (long long)(clock_mono_ms() - p.began_ms));
+        printf("%s: revision %lld, %lld entries%s, " STR_FMT ", %lld ms\n", argv[1], (long long)s.head.revision,
+               (long long)s.n_entries, s.identities.n ? " and the cluster's identities" : "",
+               STR_ARG(size_text(a, s.size)), (long long)(clock_mono_ms() - p.began_ms));
     arena_destroy(a);
     return rc < 0;
 }
@@ -138,29 +172,64 @@ static const struct command save = {"snapshot save", "FILE [--kubeconfig FILE | 
 
 static const struct command restore;
 
-static void print_restored(const char *dir, bool from_etcd, const struct snapshot_summary *s, int64_t left_out)
+static void print_restored(const struct snapshot_restore *opt, const struct snapshot_summary *s, int64_t left_out)
 {
-    printf("%s: %lld entries of revision %lld are restored and continue at revision %lld\n", dir,
+    const char *to = opt->store ? opt->store : opt->data_dir;
+    printf("%s: %lld entries of revision %lld are restored and continue at revision %lld\n", to,
            (long long)(s->n_entries - left_out), (long long)s->head.revision,
-           (long long)(s->head.revision + SNAPSHOT_REVISION_BUMP));
+           (long long)(s->head.revision + (opt->store ? opt->revision_bump : SNAPSHOT_REVISION_BUMP)));
     for (size_t i = 0; i < s->n_left_out; i++)
         printf("left out: %lld of " STR_FMT "\n", (long long)s->left_out[i].n, STR_ARG(s->left_out[i].name));
-    if (left_out && !from_etcd)
+    if (left_out && !opt->from_etcd)
         printf("%lld sealed values are left out, their keys not being there\n", (long long)left_out);
-    printf("start it with: skiff server --data-dir %s\n", dir);
+    if (s->identities.n && opt->data_dir)
+        printf("the cluster's identities are in %s/pki: nodes, kubeconfigs and tokens go on\n", opt->data_dir);
+    else if (!opt->from_etcd && !opt->store)
+        printf("the file holds no identities: for nodes, kubeconfigs and tokens of pods to go on, copy the former "
+               "cluster's pki/ca.crt, ca.key, sa.key, admin.* and agent-client.* to %s/pki before the first start\n",
+               opt->data_dir);
+    if (opt->store)
+        printf("start servers with: skiff server --store etcd=%s --data-dir %s\n", opt->store,
+               opt->data_dir ? opt->data_dir : "DIR");
+    else
+        printf("start it with: skiff server --data-dir %s\n", opt->data_dir);
+}
+
+static bool restore_fits(const struct snapshot_restore *opt, int n)
+{
+    if (n != 1)
+        command_fail(&restore, "name the file to restore: skiff snapshot restore FILE --data-dir DIR");
+    else if (opt->store && strncmp(opt->store, "etcd=", 5) != 0)
+        command_fail(&restore, "--store %s: use etcd=URL,…; without it a data directory is made", opt->store);
+    else if (!opt->store && !opt->data_dir)
+        command_fail(&restore, "say where to: --data-dir DIR or --store etcd=URL,…");
+    else
+        return true;
+    return false;
 }
 
 static int run_restore(int argc, char **argv)
 {
-    struct snapshot_restore opt = {0};
+    struct snapshot_restore opt = {.revision_bump = SNAPSHOT_ETCD_REVISION_BUMP};
     int n, exit_code;
     const struct option_spec specs[] = {
         {.name = "data-dir",
          .kind = OPTION_STRING,
          .value = &opt.data_dir,
          .argument = "DIR",
-         .required = true,
          .help = "the new data directory; one with a store is refused"},
+        {.name = "store",
+         .kind = OPTION_STRING,
+         .value = &opt.store,
+         .argument = "etcd=URL,…",
+         .help = "in place of that, an empty etcd; --data-dir then only has the keys"},
+        {.name = "revision-bump",
+         .kind = OPTION_INT,
+         .value = &opt.revision_bump,
+         .argument = "N",
+         .min = 0,
+         .max = 100000000,
+         .help = "with --store: at most so many changes came after the snapshot (100000)"},
         {.name = "encryption-provider-config",
          .kind = OPTION_STRING,
          .value = &opt.encryption_config,
@@ -178,10 +247,8 @@ static int run_restore(int argc, char **argv)
     };
     if (options_parse(&restore, specs, argc, argv, 1, &n, &exit_code) < 0)
         return exit_code;
-    if (n != 1) {
-        command_fail(&restore, "name the file to restore: skiff snapshot restore FILE --data-dir DIR");
+    if (!restore_fits(&opt, n))
         return 2;
-    }
     struct arena *a = arena_create(0);
     struct snapshot_summary s;
     struct err err = ERR_INIT;
@@ -190,18 +257,21 @@ static int run_restore(int argc, char **argv)
     opt.file = argv[1];
     opt.progress = progress_show;
     opt.progress_arg = &p;
+    opt.bumping = progress_bump;
+    if (opt.store)
+        opt.store += strlen("etcd=");
     int rc = snapshot_restore(&opt, a, &s, &left_out, &err);
     progress_end(&p);
     if (rc < 0)
         command_fail(&restore, "%s", err.message);
     else
-        print_restored(opt.data_dir, opt.from_etcd, &s, left_out);
+        print_restored(&opt, &s, left_out);
     arena_destroy(a);
     return rc < 0;
 }
 
-static const struct command restore = {"snapshot restore", "[--from-etcd] FILE --data-dir DIR",
-                                       "make a data directory from a snapshot", run_restore};
+static const struct command restore = {"snapshot restore", "[--from-etcd] FILE --data-dir DIR | --store etcd=URL,…",
+                                       "make a data directory from a snapshot, or fill an etcd", run_restore};
 
 /* ---- status ---- */
 
@@ -215,6 +285,10 @@ static void print_json(struct arena *a, const struct snapshot_summary *s)
     value_setz(a, v, "size", value_int(a, (int64_t)s->size));
     value_setz(a, v, "sha256", value_stringz(a, s->sha256));
     value_setz(a, v, "entries", value_int(a, s->n_entries));
+    struct value *identities = value_list(a);
+    for (size_t i = 0; i < s->identities.n; i++)
+        value_push(a, identities, value_string(a, s->identities.items[i].name));
+    value_setz(a, v, "identities", identities);
     for (size_t i = 0; i < s->n_keys; i++)
         value_set(a, keys, s->keys[i].id, value_int(a, s->keys[i].n));
     value_setz(a, v, "sealed", keys);
@@ -237,6 +311,9 @@ static void print_text(struct arena *a, const char *file, const struct snapshot_
     for (size_t i = 0; i < s->n_keys; i++)
         printf("%s" STR_FMT " (%lld values)\n", i ? "           " : "Sealed by: ", STR_ARG(s->keys[i].id),
                (long long)s->keys[i].n);
+    for (size_t i = 0; i < s->identities.n; i++)
+        printf("%s" STR_FMT "%s", i ? ", " : "Identities: ", STR_ARG(s->identities.items[i].name),
+               i + 1 < s->identities.n ? "" : "\n");
     printf("\n%-50s %10s %12s\n", "RESOURCE", "COUNT", "SIZE");
     for (size_t i = 0; i < s->n_counts; i++)
         printf("%-50.*s %10lld %12.*s\n", STR_ARG(s->counts[i].name), (long long)s->counts[i].n,

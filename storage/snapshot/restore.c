@@ -1,4 +1,4 @@
-#include "storage/snapshot/restore.h"
+#include "storage/snapshot/restore_internal.h"
 
 #include "storage/kv/seed.h"
 #include "storage/snapshot/etcd_file.h"
@@ -73,8 +73,9 @@ static int keep_config(const char *from, const char *dir, struct err *err)
 static int check_keys(const struct snapshot_restore *opt, const struct etcd_file *etcd, const struct crypt *crypt,
                       const struct snapshot_summary *s, struct err *err)
 {
-    char own[4200];
-    snprintf(own, sizeof own, "%s/" CRYPT_FILE, opt->data_dir);
+    char own[4200] = "";
+    if (opt->data_dir)
+        snprintf(own, sizeof own, "%s/" CRYPT_FILE, opt->data_dir);
     if (etcd && !opt->without_sealed)
         return etcd_file_check_keys(etcd, crypt, opt->encryption_config ? opt->encryption_config : own, err);
     for (size_t i = 0; i < s->n_keys && !opt->without_sealed; i++)
@@ -85,8 +86,10 @@ static int check_keys(const struct snapshot_restore *opt, const struct etcd_file
                            " there (or name it with --encryption-provider-config), or leave those values out with "
                            "--without-sealed",
                            (long long)s->keys[i].n, STR_ARG(s->keys[i].id),
-                           opt->encryption_config ? opt->encryption_config : opt->data_dir,
-                           opt->encryption_config ? "" : "/" CRYPT_FILE);
+                           opt->encryption_config ? opt->encryption_config
+                           : opt->data_dir        ? opt->data_dir
+                                                  : "the directory of --data-dir, which is not given",
+                           opt->encryption_config || !opt->data_dir ? "" : "/" CRYPT_FILE);
     return 0;
 }
 
@@ -116,9 +119,19 @@ static int flush(struct filler *f, struct err *err)
     return rc;
 }
 
+/* What was true of the servers of then only: which of them were alive, and whose store it was (in etcd the first server
+ * says so anew). */
+static bool of_former_servers(struct str key)
+{
+    return str_starts(key, STR("/registry/masterleases/")) || str_eq(key, STR("/skiff/cluster")) ||
+           str_starts(key, STR("/skiff/cluster/"));
+}
+
 static int add(struct filler *f, const struct snapshot_entry *e, struct err *err)
 {
     struct str value = e->value;
+    if (of_former_servers(e->key))
+        return 0;
     if (e->sealed) {
         f->plain.len = 0;
         if (f->opt->without_sealed && !crypt_has_key(f->crypt, crypt_key_id(e->value))) {
@@ -189,21 +202,29 @@ static int fill(struct filler *f, struct err *err)
     return rc;
 }
 
+int restore_fill(const struct snapshot_restore *opt, struct etcd_file *etcd, const struct crypt *crypt, struct kv *kv,
+                 struct arena *a, struct snapshot_summary *s, int64_t *ret_left_out, struct err *err)
+{
+    struct filler f = {.opt = opt, .etcd = etcd, .crypt = crypt, .kv = kv, .of_summary = a, .summary = s};
+    int rc = etcd ? fill_from_etcd(&f, err) : fill(&f, err);
+    *ret_left_out = f.left_out;
+    return rc;
+}
+
 static int make_store(const struct snapshot_restore *opt, struct etcd_file *etcd, struct crypt *crypt,
                       const char *partial, struct arena *a, struct snapshot_summary *s, int64_t *ret_left_out,
                       struct err *err)
 {
-    struct filler f = {.opt = opt, .etcd = etcd, .crypt = crypt, .of_summary = a, .summary = s};
     struct kv_rocksdb_options store = {.dir = partial};
+    struct kv *kv = NULL;
     int rc = kv_seed_rocksdb(partial, s->head.revision + SNAPSHOT_REVISION_BUMP, err);
     if (rc == 0)
-        rc = kv_open_rocksdb(&store, &f.kv, err);
+        rc = kv_open_rocksdb(&store, &kv, err);
     if (rc < 0)
         return rc;
-    crypt_install(crypt, f.kv);
-    rc = etcd ? fill_from_etcd(&f, err) : fill(&f, err);
-    kv_close(f.kv);
-    *ret_left_out = f.left_out;
+    crypt_install(crypt, kv);
+    rc = restore_fill(opt, etcd, crypt, kv, a, s, ret_left_out, err);
+    kv_close(kv);
     return rc;
 }
 
@@ -223,21 +244,36 @@ static int open_file(const struct snapshot_restore *opt, struct arena *a, struct
     return rc;
 }
 
-int snapshot_restore(const struct snapshot_restore *opt, struct arena *a, struct snapshot_summary *ret,
-                     int64_t *ret_left_out, struct err *err)
+/* What holds of either place: the file, and the keys of what is sealed in it. */
+static int prepare(const struct snapshot_restore *opt, struct arena *a, struct etcd_file **ret_etcd,
+                   struct crypt **ret_crypt, struct snapshot_summary *ret, struct err *err)
+{
+    int rc = open_file(opt, a, ret_etcd, ret, err);
+    if (rc == 0 && ret->identities.n && opt->data_dir) { /* the keys among them are needed at once */
+        ret->identities_made = ARENA_ARRAY(a, bool, ret->identities.n);
+        if (mkdir(opt->data_dir, 0700) < 0 && errno != EEXIST)
+            rc = err_set_errno(err, ERR_IO, errno, "create %s", opt->data_dir);
+        else
+            rc = identities_write(&ret->identities, opt->data_dir, ret->identities_made, err);
+        ret->identities_made = rc < 0 ? NULL : ret->identities_made;
+    }
+    if (rc < 0)
+        return rc;
+    bool make_keys = opt->data_dir && !opt->store && (!ret->n_sealed || opt->without_sealed);
+    rc = crypt_open(opt->data_dir ? opt->data_dir : "", opt->encryption_config, make_keys, ret_crypt, err);
+    return rc < 0 ? rc : check_keys(opt, *ret_etcd, *ret_crypt, ret, err);
+}
+
+static int restore_directory(const struct snapshot_restore *opt, struct arena *a, struct etcd_file **ret_etcd,
+                             struct crypt **ret_crypt, struct snapshot_summary *ret, int64_t *ret_left_out,
+                             struct err *err)
 {
     char store[4096], partial[4200];
-    struct crypt *crypt = NULL;
-    struct etcd_file *etcd = NULL;
     int rc = prepare_folder(opt->data_dir, store, partial, err);
     if (rc == 0)
-        rc = open_file(opt, a, &etcd, ret, err);
+        rc = prepare(opt, a, ret_etcd, ret_crypt, ret, err);
     if (rc == 0)
-        rc = crypt_open(opt->data_dir, opt->encryption_config, !ret->n_sealed || opt->without_sealed, &crypt, err);
-    if (rc == 0)
-        rc = check_keys(opt, etcd, crypt, ret, err);
-    if (rc == 0)
-        rc = make_store(opt, etcd, crypt, partial, a, ret, ret_left_out, err);
+        rc = make_store(opt, *ret_etcd, *ret_crypt, partial, a, ret, ret_left_out, err);
     if (rc == 0)
         rc = keep_config(opt->encryption_config, opt->data_dir, err);
     if (rc == 0 && rename(partial, store) < 0)
@@ -249,6 +285,25 @@ int snapshot_restore(const struct snapshot_restore *opt, struct arena *a, struct
         close(fd);
     if (rc < 0 && rc != ERR_ALREADY_EXISTS)
         remove_store(partial);
+    return rc;
+}
+
+int snapshot_restore(const struct snapshot_restore *opt, struct arena *a, struct snapshot_summary *ret,
+                     int64_t *ret_left_out, struct err *err)
+{
+    struct crypt *crypt = NULL;
+    struct etcd_file *etcd = NULL;
+    int rc;
+    *ret = (struct snapshot_summary){0};
+    if (opt->store) {
+        rc = prepare(opt, a, &etcd, &crypt, ret, err);
+        if (rc == 0)
+            rc = restore_etcd(opt, etcd, crypt, a, ret, ret_left_out, err);
+    } else {
+        rc = restore_directory(opt, a, &etcd, &crypt, ret, ret_left_out, err);
+    }
+    if (rc < 0 && ret->identities_made)
+        identities_remove(&ret->identities, opt->data_dir, ret->identities_made);
     crypt_destroy(crypt);
     etcd_file_close(etcd);
     return rc;
