@@ -382,7 +382,6 @@ static int lock_dir(struct rocksdb_engine *r, const char *dir, struct err *err)
     return err_set_errno(err, ERR_IO, errno, "lock %s", path);
 }
 
-/* RocksDB aborts the process when its first files cannot be written: ask before. */
 static int check_space(const char *dir, struct err *err)
 {
     struct statvfs fs;
@@ -394,6 +393,24 @@ static int check_space(const char *dir, struct err *err)
                        "no space left for data directory %s: free at least %u MiB there or choose another --data-dir",
                        dir, OPEN_SPACE_BYTES >> 20);
     return 0;
+}
+
+/* Whether the directory takes a file at all. RocksDB is not closed in the hope of it, and not opened: some of its
+ * asserts end the process when its first files cannot be written. */
+static int check_writable(const char *dir, struct err *err)
+{
+    static const char bytes[4096];
+    char path[4096];
+
+    snprintf(path, sizeof path, "%s/probe", dir);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    bool ok = fd >= 0 && write(fd, bytes, sizeof bytes) == (ssize_t)sizeof bytes && fdatasync(fd) == 0;
+    int failure = errno;
+    if (fd >= 0) {
+        close(fd);
+        unlink(path);
+    }
+    return ok ? 0 : err_set_errno(err, ERR_IO, failure, "write %s", path);
 }
 
 static void set_options(struct rocksdb_engine *r, struct rocksdb_env_t *env)
@@ -490,23 +507,6 @@ static void close_db(struct rocksdb_engine *r)
     if (r->db)
         rocksdb_close(r->db);
     r->db = NULL;
-}
-
-/* Whether the directory takes a file at all: RocksDB is not closed in the hope of it. */
-static int check_writable(const char *dir, struct err *err)
-{
-    static const char bytes[4096];
-    char path[4096];
-
-    snprintf(path, sizeof path, "%s/probe", dir);
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    bool ok = fd >= 0 && write(fd, bytes, sizeof bytes) == (ssize_t)sizeof bytes && fdatasync(fd) == 0;
-    int failure = errno;
-    if (fd >= 0) {
-        close(fd);
-        unlink(path);
-    }
-    return ok ? 0 : err_set_errno(err, ERR_IO, failure, "write %s", path);
 }
 
 /* After an error of some kinds (of the log's file above all) RocksDB takes no more writes until it is opened anew. What
@@ -616,6 +616,8 @@ int kv_engine_rocksdb_in(const char *dir, struct rocksdb_env_t *env, struct kv_e
         rc = lock_dir(r, dir, err);
     if (rc == 0)
         rc = check_space(dir, err);
+    if (rc == 0)
+        rc = check_writable(dir, err);
     if (rc == 0)
         rc = wal_check(dir, err);
     if (rc == 0) {

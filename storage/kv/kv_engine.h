@@ -5,8 +5,8 @@
  * injector is an engine that wraps another one.
  *
  * Threads: `write` and `recover` come from one thread at a time; `get` and cursors come from any thread while writes go
- * on, and a cursor is closed by the thread that opened it. A read sees every batch whose write has returned; a cursor may
- * or may not see later ones, but never half of an entry.
+ * on, and a cursor is closed by the thread that opened it. A read sees every batch whose write has returned; a cursor
+ * may or may not see later ones, but never half of an entry.
  */
 #ifndef SKIFF_STORAGE_KV_KV_ENGINE_H
 #define SKIFF_STORAGE_KV_KV_ENGINE_H
