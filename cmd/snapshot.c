@@ -287,7 +287,7 @@ static void print_json(struct arena *a, const struct snapshot_summary *s)
     value_setz(a, v, "entries", value_int(a, s->n_entries));
     struct value *identities = value_list(a);
     for (size_t i = 0; i < s->identities.n; i++)
-        value_push(a, identities, value_string(a, s->identities.items[i].name));
+        value_append(a, identities, value_string(a, s->identities.items[i].name));
     value_setz(a, v, "identities", identities);
     for (size_t i = 0; i < s->n_keys; i++)
         value_set(a, keys, s->keys[i].id, value_int(a, s->keys[i].n));

@@ -16,6 +16,7 @@ struct download {
     struct http_call *call;
     snapshot_progress *progress;
     void *progress_arg;
+    bool identities;
     int status;
     struct buf refusal; /* the body of an answer other than 200 */
     int rc;
@@ -129,7 +130,7 @@ static int fetch(struct download *d, const struct kubeconfig *k, struct err *err
         d->call = http_call_start(
             client, &(struct http_call_options){
                         .method = STR("GET"),
-                        .path = STR("/skiff/snapshot"),
+                        .path = d->identities ? STR("/skiff/snapshot?identities=true") : STR("/skiff/snapshot"),
                         .handler = {.on_response = on_response, .on_data = on_data, .on_done = on_done, .arg = d},
                     });
         loop_run(d->loop);
@@ -140,8 +141,8 @@ static int fetch(struct download *d, const struct kubeconfig *k, struct err *err
     return rc;
 }
 
-int snapshot_download(const char *kubeconfig, const char *path, snapshot_progress *progress, void *arg, struct arena *a,
-                      struct snapshot_summary *ret, struct err *err)
+int snapshot_download(const char *kubeconfig, bool identities, const char *path, snapshot_progress *progress, void *arg,
+                      struct arena *a, struct snapshot_summary *ret, struct err *err)
 {
     struct kubeconfig k;
     struct snapshot_file file;
@@ -150,8 +151,12 @@ int snapshot_download(const char *kubeconfig, const char *path, snapshot_progres
         rc = snapshot_file_create(&file, path, err);
     if (rc < 0)
         return rc;
-    struct download d = {
-        .loop = loop_create("snapshot"), .file = &file, .progress = progress, .progress_arg = arg, .err = err};
+    struct download d = {.loop = loop_create("snapshot"),
+                         .file = &file,
+                         .identities = identities,
+                         .progress = progress,
+                         .progress_arg = arg,
+                         .err = err};
     rc = fetch(&d, &k, err);
     loop_destroy(d.loop);
     buf_free(&d.refusal);
@@ -159,5 +164,8 @@ int snapshot_download(const char *kubeconfig, const char *path, snapshot_progres
         snapshot_file_abandon(&file);
         return rc;
     }
-    return snapshot_file_commit(&file, a, ret, err);
+    rc = snapshot_file_commit(&file, a, ret, err);
+    if (rc == 0 && identities && !ret->identities.n)
+        rc = err_set(err, ERR_NOT_FOUND, "%s is saved, but without identities: the server does not know of them", path);
+    return rc;
 }

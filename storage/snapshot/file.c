@@ -68,8 +68,9 @@ int snapshot_file_commit(struct snapshot_file *f, struct arena *a, struct snapsh
     return 0;
 }
 
-int snapshot_save(struct kv *kv, const struct crypt *crypt, const char *path, snapshot_progress *progress, void *arg,
-                  const _Atomic(bool) *stop, struct arena *a, struct snapshot_summary *ret, struct err *err)
+int snapshot_save(struct kv *kv, const struct crypt *crypt, struct str identities, const char *path,
+                  snapshot_progress *progress, void *arg, const _Atomic(bool) *stop, struct arena *a,
+                  struct snapshot_summary *ret, struct err *err)
 {
     struct snapshot_file f;
     struct buf piece = {0};
@@ -77,6 +78,7 @@ int snapshot_save(struct kv *kv, const struct crypt *crypt, const char *path, sn
     if (rc < 0)
         return rc;
     struct snapshot_writer *w = snapshot_writer_create(kv, crypt);
+    snapshot_writer_identities(w, identities);
     bool over = false;
     while (rc == 0 && !over) {
         if (stop && atomic_load(stop)) {

@@ -19,8 +19,10 @@ int snapshot_file_commit(struct snapshot_file *f, struct arena *a, struct snapsh
 void snapshot_file_abandon(struct snapshot_file *f);
 
 typedef void snapshot_progress(void *arg, uint64_t bytes);
-/* Of a store of this process. `stop` (may be NULL) turning true ends it with ERR_CANCELED. */
-int snapshot_save(struct kv *kv, const struct crypt *crypt, const char *path, snapshot_progress *progress, void *arg,
-                  const _Atomic(bool) *stop, struct arena *a, struct snapshot_summary *ret, struct err *err);
+/* Of a store of this process; `identities`, packed (identities.h), go along unless they are empty. `stop` (may be NULL)
+ * turning true ends it with ERR_CANCELED. */
+int snapshot_save(struct kv *kv, const struct crypt *crypt, struct str identities, const char *path,
+                  snapshot_progress *progress, void *arg, const _Atomic(bool) *stop, struct arena *a,
+                  struct snapshot_summary *ret, struct err *err);
 
 #endif

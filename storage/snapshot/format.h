@@ -13,6 +13,7 @@
 #define SNAPSHOT_CHUNK_MAX (4u * 1024u * 1024u)
 #define SNAPSHOT_ENTRY_HEAD 37
 #define SNAPSHOT_SEALED 1 /* a flag of an entry */
+#define SNAPSHOT_IDENTITIES 'i' /* a chunk's kind */
 
 enum { SNAPSHOT_FORMAT = 1 };
 

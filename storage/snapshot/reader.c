@@ -20,7 +20,7 @@ struct snapshot_reader {
     uint32_t n_chunks;
     struct buf chunk; /* head, payload, checksum */
     struct str rest;  /* entries of it not read yet */
-    struct buf last_key;
+    struct buf last_key, identities;
     int64_t n_entries;
     EVP_MD_CTX *sha;
     char sha256[65];
@@ -44,12 +44,18 @@ void snapshot_reader_destroy(struct snapshot_reader *r)
     EVP_MD_CTX_free(r->sha);
     buf_free(&r->chunk);
     buf_free(&r->last_key);
+    buf_free(&r->identities);
     free(r);
 }
 
 uint64_t snapshot_reader_bytes(const struct snapshot_reader *r)
 {
     return r->at;
+}
+
+struct str snapshot_reader_identities(const struct snapshot_reader *r)
+{
+    return buf_str(&r->identities);
 }
 
 const char *snapshot_reader_sha256(const struct snapshot_reader *r)
@@ -259,6 +265,10 @@ int snapshot_reader_next(struct snapshot_reader *r, struct snapshot_entry *ret, 
             if (rc < 0)
                 return rc;
             r->over = true;
+        } else if (kind == SNAPSHOT_IDENTITIES) {
+            if (r->identities.len || r->n_entries)
+                return damaged(r, err, "identities stand once, and before the entries");
+            buf_add_str(&r->identities, payload);
         } else if (kind < 'a') { /* small letters are additions that may be passed over */
             return damaged(r, err, "its kind (%c) is not known", kind);
         }

@@ -21,6 +21,8 @@ struct snapshot_reader *snapshot_reader_create(snapshot_read_fn *fn, void *arg);
 void snapshot_reader_destroy(struct snapshot_reader *r); /* NULL is fine */
 /* Once, before the first entry. */
 int snapshot_reader_head(struct snapshot_reader *r, struct snapshot_head *ret, struct err *err);
+/* The identities packed in it (identities.h), known once an entry was read; empty: it has none. */
+struct str snapshot_reader_identities(const struct snapshot_reader *r);
 /* 1 = the end, and everything was as it should be. The entry's bytes live until the next call. */
 int snapshot_reader_next(struct snapshot_reader *r, struct snapshot_entry *ret, struct err *err);
 uint64_t snapshot_reader_bytes(const struct snapshot_reader *r);     /* read so far */

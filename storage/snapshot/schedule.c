@@ -38,6 +38,30 @@ static int only_ours(const struct dirent *e)
     return is_ours(e->d_name);
 }
 
+/* By the revision at the end of the name: clocks are set back, revisions never go back. */
+static long long revision_of(const char *name)
+{
+    const char *dash = strrchr(name, '-');
+    return dash ? atoll(dash + 1) : 0;
+}
+
+static int by_revision(const struct dirent **a, const struct dirent **b)
+{
+    long long x = revision_of((*a)->d_name), y = revision_of((*b)->d_name);
+    return x != y ? (x > y) - (x < y) : strcmp((*a)->d_name, (*b)->d_name);
+}
+
+/* What a crash left half-written. */
+static void remove_partials(const char *dir)
+{
+    DIR *d = opendir(dir);
+    for (struct dirent *e; d && (e = readdir(d));)
+        if (str_starts(str_from(e->d_name), STR("skiff-")) && str_ends(str_from(e->d_name), STR(".snapshot.partial")))
+            unlinkat(dirfd(d), e->d_name, 0);
+    if (d)
+        closedir(d);
+}
+
 /* When the newest was taken; 0 = there is none. */
 static int64_t newest_ms(const char *dir)
 {
@@ -60,7 +84,7 @@ static int64_t newest_ms(const char *dir)
 static void remove_old(const char *dir, int64_t keep)
 {
     struct dirent **list;
-    int n = scandir(dir, &list, only_ours, versionsort);
+    int n = scandir(dir, &list, only_ours, by_revision);
     for (int i = 0; i < n; i++) {
         char path[4500];
         snprintf(path, sizeof path, "%s/%s", dir, list[i]->d_name);
@@ -82,7 +106,7 @@ static int take(struct snapshot_schedule *s)
     struct arena *a = arena_create(0);
     snprintf(path, sizeof path, "%s/skiff-%04d%02d%02dT%02d%02d%02dZ-%lld.snapshot", s->dir, t.year, t.month, t.day,
              t.hour, t.minute, t.second, (long long)kv_revision(s->opt.kv));
-    int rc = snapshot_save(s->opt.kv, s->opt.crypt, path, NULL, NULL, &s->stop, a, &summary, &err);
+    int rc = snapshot_save(s->opt.kv, s->opt.crypt, STR_NULL, path, NULL, NULL, &s->stop, a, &summary, &err);
     if (rc == 0)
         log_info("storage", "snapshot %s: revision %lld, %lld entries, %llu bytes, %lld ms", path,
                  (long long)summary.head.revision, (long long)summary.n_entries, (unsigned long long)summary.size,
@@ -136,6 +160,7 @@ int snapshot_schedule_start(const struct snapshot_schedule_options *opt, struct 
         return err_set_errno(err, ERR_IO, errno, "create the folder of snapshots %s", opt->dir);
     if (access(opt->dir, W_OK | X_OK) < 0)
         return err_set_errno(err, ERR_IO, errno, "the folder of snapshots %s", opt->dir);
+    remove_partials(opt->dir);
     struct snapshot_schedule *s = MEM_NEW(struct snapshot_schedule);
     pthread_condattr_t monotonic;
     s->opt = *opt;

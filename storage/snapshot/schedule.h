@@ -1,6 +1,7 @@
 /* schedule: snapshots that a server takes by itself, every so often, keeping the newest few. Their names sort by time:
- * skiff-20260102T150405Z-REVISION.snapshot. When the next is due follows from the newest one that is there, so restarts
- * neither skip nor repeat one. Other files in the folder are left alone. */
+ * skiff-20260102T150405Z-REVISION.snapshot; the oldest is the one of the lowest revision. When the next is due follows
+ * from the newest one that is there, so restarts neither skip nor repeat one. Other files in the folder are left alone.
+ */
 #ifndef SKIFF_STORAGE_SNAPSHOT_SCHEDULE_H
 #define SKIFF_STORAGE_SNAPSHOT_SCHEDULE_H
 

@@ -100,7 +100,7 @@ static struct snapshot_summary save(const char *path)
 {
     struct snapshot_summary s;
     struct err err = ERR_INIT;
-    if (snapshot_save(kv, keys, path, NULL, NULL, NULL, arena, &s, &err) < 0)
+    if (snapshot_save(kv, keys, STR_NULL, path, NULL, NULL, NULL, arena, &s, &err) < 0)
         fail_msg("%s", err.message);
     return s;
 }

@@ -76,6 +76,10 @@ int snapshot_summarize(struct arena *a, const char *file, void (*progress)(void 
         if (progress && ret->n_entries % 64 == 0)
             progress(arg, snapshot_reader_bytes(r));
     }
+    if (rc >= 0) {
+        int parsed = identities_parse(a, snapshot_reader_identities(r), &ret->identities, err);
+        rc = parsed < 0 ? parsed : rc;
+    }
     ret->size = snapshot_reader_bytes(r);
     memcpy(ret->sha256, snapshot_reader_sha256(r), sizeof ret->sha256);
     if (ret->n_counts)

@@ -3,6 +3,7 @@
 #define SKIFF_STORAGE_SNAPSHOT_SUMMARY_H
 
 #include "base/arena.h"
+#include "storage/snapshot/identities.h"
 #include "storage/snapshot/reader.h"
 
 struct snapshot_count {
@@ -24,6 +25,8 @@ struct snapshot_summary {
     size_t n_counts, cap_counts;
     struct snapshot_key_use *keys; /* that sealed values need */
     size_t n_keys, cap_keys;
+    struct snapshot_identities identities;
+    bool *identities_made;           /* by restoring: those that were not there */
     struct snapshot_count *left_out; /* of an etcd's file, by what it was: filled by restoring */
     size_t n_left_out, cap_left_out;
 };
