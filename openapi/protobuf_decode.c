@@ -86,7 +86,8 @@ static int next_token(struct reader *r, struct token *t, struct err *err)
 
 static struct reader reader_of(struct str bytes)
 {
-    return (struct reader){(const unsigned char *)bytes.p, (const unsigned char *)bytes.p + bytes.len};
+    const unsigned char *p = (const unsigned char *)(bytes.p ? bytes.p : "");
+    return (struct reader){p, p + bytes.len};
 }
 
 int protobuf_open(struct str bytes, struct protobuf_envelope *ret, struct err *err)
@@ -136,6 +137,14 @@ static int read_small(struct str bytes, int64_t ints[3], struct str *ret_text, s
     return rc < 0 ? rc : 0;
 }
 
+/* Years 1 to 9999, as JSON can say them. */
+static int64_t instant_us(int64_t seconds, int64_t ns)
+{
+    int64_t first = -62135596800, last = 253402300799;
+    seconds = seconds < first ? first : seconds > last ? last : seconds;
+    return seconds * 1000000 + (ns < 0 || ns > 999999999 ? 0 : ns / 1000);
+}
+
 /* ret NULL: absent */
 static int decode_small(struct arena *a, const struct schema_field *f, struct str bytes, struct value **ret,
                         struct err *err)
@@ -146,7 +155,7 @@ static int decode_small(struct arena *a, const struct schema_field *f, struct st
     if (rc < 0)
         return rc;
     *ret = NULL;
-    int64_t us = ints[1] * 1000000 + ints[2] / 1000;
+    int64_t us = instant_us(ints[1], ints[2]);
     switch (f->type) {
     case FIELD_TIME:
     case FIELD_MICRO_TIME:
