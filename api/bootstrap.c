@@ -600,7 +600,7 @@ void bootstrap_keeper_stop(struct bootstrap_keeper *k)
     if (kv_shared(k->server->kv)) {
         struct err err = ERR_INIT;
         kv_remove_listener(k->server->kv, &k->listener);
-        if (run_until_done(k->server, LEAVING, &err) < 0)
+        if (!kv_trouble(k->server->kv) && run_until_done(k->server, LEAVING, &err) < 0)
             log_warn("bootstrap", "this server's address is still listed: %s", err.message);
     }
     pthread_mutex_destroy(&k->lock);

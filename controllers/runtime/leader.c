@@ -233,7 +233,13 @@ static void renewed(struct leader *l, const struct object *o)
 static void on_acquired(void *arg, const struct client_answer *answer)
 {
     struct leader *l = arg;
+    bool late = clock_mono_ms() - l->sent_ms >= l->opt.times.renew_deadline_ms;
     l->pending = false;
+    if (answer->rc == 0 && late && !l->resigned) { /* the store was away: a term that begins now has its full time */
+        set_record(l, answer->object);
+        later(l, 0);
+        return;
+    }
     if (answer->rc == 0) {
         l->term = answer->object->revision;
         renewed(l, answer->object);

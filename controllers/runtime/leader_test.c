@@ -104,8 +104,8 @@ static void on_answer(void *arg, const struct client_answer *answer)
     }
 }
 
-static struct got call(struct client *c, enum verb verb, const char *group, const char *resource, const char *ns,
-                       const char *name, const char *json)
+static struct got call_on(struct client *c, enum verb verb, const char *group, const char *resource,
+                          const char *subresource, const char *ns, const char *name, const char *json)
 {
     struct got g = {0};
     struct value *body = NULL;
@@ -116,6 +116,7 @@ static struct got call(struct client *c, enum verb verb, const char *group, cons
     client_send(c,
                 &(struct client_call){.verb = verb,
                                       .resource = resource_find(str_from(group), str_from(resource)),
+                                      .subresource = subresource ? str_from(subresource) : STR_NULL,
                                       .namespace_ = str_from(ns),
                                       .name = str_from(name),
                                       .body = body,
@@ -126,6 +127,12 @@ static struct got call(struct client *c, enum verb verb, const char *group, cons
         settle();
     assert_true(g.done);
     return g;
+}
+
+static struct got call(struct client *c, enum verb verb, const char *group, const char *resource, const char *ns,
+                       const char *name, const char *json)
+{
+    return call_on(c, verb, group, resource, NULL, ns, name, json);
 }
 
 static struct value *lease(void)
@@ -324,6 +331,53 @@ static void test_fence(void **state)
     leader_destroy(a.leader);
 }
 
+/* Whatever writes: subresources, and what rides along in their transactions. */
+static void test_fence_everywhere(void **state)
+{
+    static const char *const groups[] = {"system:masters", NULL};
+    static const char pod[] = "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"containers\":[{\"name\":\"c\","
+                              "\"image\":\"i\"}]}}";
+    static const char web[] = "{\"metadata\":{\"name\":\"w\"},\"spec\":{\"replicas\":1,\"selector\":{\"matchLabels\":"
+                              "{\"a\":\"b\"}},\"template\":{\"metadata\":{\"labels\":{\"a\":\"b\"}},\"spec\":{"
+                              "\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}}}";
+    static const struct {
+        enum verb verb;
+        const char *group, *resource, *subresource, *name, *body;
+    } rows[] = {
+        {VERB_CREATE, "", "pods", "binding", "p",
+         "{\"metadata\":{\"name\":\"p\"},\"target\":{\"kind\":\"Node\",\"name\":\"n\"}}"},
+        {VERB_CREATE, "", "pods", "eviction", "p", "{\"metadata\":{\"name\":\"p\",\"namespace\":\"default\"}}"},
+        {VERB_PATCH, "", "pods", "status", "p", "{\"status\":{\"phase\":\"Running\"}}"},
+        {VERB_PATCH, "apps", "deployments", "scale", "w", "{\"spec\":{\"replicas\":2}}"},
+        {VERB_CREATE, "", "services", NULL, "s",
+         "{\"metadata\":{\"name\":\"s\"},\"spec\":{\"type\":\"NodePort\",\"ports\":[{\"port\":80}]}}"},
+        {VERB_CREATE, "", "events", NULL, "e",
+         "{\"metadata\":{\"name\":\"e\"},\"involvedObject\":{\"namespace\":\"default\",\"name\":\"p\"}}"},
+        {VERB_DELETE, "", "pods", NULL, "p", NULL},
+    };
+    struct candidate a;
+    (void)state;
+    assert_int_equal(
+        call(admin, VERB_CREATE, "", "serviceaccounts", "default", "", "{\"metadata\":{\"name\":\"default\"}}").rc, 0);
+    assert_int_equal(call(admin, VERB_CREATE, "", "pods", "default", "", pod).rc, 0);
+    assert_int_equal(call(admin, VERB_CREATE, "apps", "deployments", "default", "", web).rc, 0);
+    join(&a);
+    settle();
+    for (int round = 0; round < 2; round++) { /* behind a fence that has fallen, and behind one that stands */
+        struct client *writer = client_create_local(&server, loop, "system:kube-scheduler", groups);
+        struct client_fence fence = {.key = STR(CLIENT_FENCES "kube-scheduler"),
+                                     .revision = round ? a.term : a.term - 1};
+        client_fence(writer, &fence);
+        for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+            assert_int_equal(call_on(writer, rows[i].verb, rows[i].group, rows[i].resource, rows[i].subresource,
+                                     "default", rows[i].name, rows[i].body)
+                                 .rc,
+                             round ? 0 : ERR_FENCED);
+        client_destroy(writer);
+    }
+    leader_destroy(a.leader);
+}
+
 /* Nobody else: a term that ended by itself is followed by another, with a fence of its own. */
 static void test_fenced_by_itself(void **state)
 {
@@ -353,6 +407,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_take_over, setup, teardown),
         cmocka_unit_test_setup_teardown(test_give_back, setup, teardown),
         cmocka_unit_test_setup_teardown(test_fence, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_fence_everywhere, setup, teardown),
         cmocka_unit_test_setup_teardown(test_fenced_by_itself, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
