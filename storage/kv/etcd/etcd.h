@@ -77,9 +77,11 @@ struct etcd {
         struct etcd_chunk *first, *last;
     } watch;
     struct etcd_resync *resync; /* under way */
-    struct etcd_wait *waits;    /* by revision */
-    struct map expected;        /* key -> how many transactions with a cookie for it are under way, as a pointer */
-    struct etcd_txn *answered;  /* with cookies, not yet published */
+    bool full;                  /* alarm.c */
+    struct timer asking;
+    struct etcd_wait *waits;   /* by revision */
+    struct map expected;       /* key -> how many transactions with a cookie for it are under way, as a pointer */
+    struct etcd_txn *answered; /* with cookies, not yet published */
 
     struct etcd_lease_slot slots[ETCD_SHARED_LEASES];
     struct etcd_probe *probes, *probing;
@@ -117,6 +119,10 @@ int etcd_authenticate_wait(struct etcd *e, struct err *err);
 void etcd_fail_over(struct etcd *e);
 void etcd_trouble_set(struct etcd *e, const char *text); /* NULL: over */
 const char *etcd_trouble(struct kv *kv);
+
+/* alarm.c */
+void etcd_full(struct etcd *e); /* a write was refused */
+void etcd_full_over(struct etcd *e);
 
 /* form.c: keys and values as they stand in etcd. */
 ProtobufCBinaryData etcd_key(const struct etcd *e, struct arena *a, struct str key);

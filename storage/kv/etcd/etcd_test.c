@@ -309,28 +309,36 @@ static int leader_of(struct etcd_server members[3])
     return 0;
 }
 
+static void prepare_three(struct etcd_server members[3])
+{
+    static const char *const names[] = {"one", "two", "three"};
+    char cluster[256] = "";
+
+    for (int i = 0; i < 3; i++) {
+        etcd_server_prepare(&members[i], names[i]);
+        snprintf(cluster + strlen(cluster), sizeof cluster - strlen(cluster), "%s%s=%s", i ? "," : "", names[i],
+                 members[i].peer_url);
+    }
+    for (int i = 0; i < 3; i++)
+        memcpy(members[i].cluster, cluster, sizeof cluster);
+}
+
 /* Each way a member can go, to the one that leads: writes go on through the others, and every event comes by once. */
 static void three_members(void **state)
 {
     (void)state;
     static struct etcd_server members[3];
-    static const char *const names[] = {"one", "two", "three"};
     static struct follow f;
     static struct writer w;
-    char text[512] = "", cluster[256] = "";
+    char text[512] = "";
     struct kv *kv;
     pthread_t thread;
 
     memset(&w, 0, sizeof w);
     f = (struct follow){.last = 1};
+    prepare_three(members);
     for (int i = 0; i < 3; i++) {
-        etcd_server_prepare(&members[i], names[i]);
         snprintf(text + strlen(text), sizeof text - strlen(text), "%s%s", i ? "," : "", members[i].url);
-        snprintf(cluster + strlen(cluster), sizeof cluster - strlen(cluster), "%s%s=%s", i ? "," : "", names[i],
-                 members[i].peer_url);
-    }
-    for (int i = 0; i < 3; i++) {
-        memcpy(members[i].cluster, cluster, sizeof cluster);
         etcd_server_start(&members[i]);
     }
     if (kv_open_etcd_text(text, &kv, &err) < 0)
@@ -508,6 +516,43 @@ static void newest_and_compaction(void **state)
     kv_close(b);
 }
 
+/* ---- full ---- */
+
+static void full_and_mended(void **state)
+{
+    (void)state;
+    static const char *const small[] = {"--quota-backend-bytes", "4194304", NULL};
+    static char value[200000];
+    char compact[64];
+    int rc = 0;
+
+    etcd_server_kill(&server, SIGKILL);
+    server.extra = small;
+    etcd_server_start(&server);
+    struct kv *kv = open_store("");
+    struct arena *a = arena_create(0);
+    memset(value, 'x', sizeof value);
+    for (int i = 0; i < 100 && rc == 0; i++) {
+        struct kv_txn_result result;
+        struct kv_op op = {.kind = KV_PUT, .key = STR("k"), .value = {value, sizeof value}};
+        struct kv_txn txn = {.success = &op, .n_success = 1};
+        rc = kv_txn_wait(kv, a, &txn, &result, &err);
+    }
+    assert_int_equal(rc, ERR_NO_SPACE);
+    assert_non_null(strstr(kv_trouble(kv), "no space left"));
+    assert_true(strlen(range(kv, "k", NULL)) > 0); /* reading goes on */
+    snprintf(compact, sizeof compact, "compact %lld", (long long)kv_revision(kv));
+    assert_int_equal(etcdctl("", compact), 0);
+    assert_int_equal(etcdctl("", "defrag"), 0);
+    assert_int_equal(etcdctl("", "alarm disarm"), 0);
+    for (int i = 0; i < 1000 && kv_trouble(kv); i++)
+        usleep(10000);
+    assert_null(kv_trouble(kv));
+    put(kv, "after", "1", NULL);
+    arena_destroy(a);
+    kv_close(kv);
+}
+
 /* ---- leases ---- */
 
 static void leases_are_listed(void **state)
@@ -591,9 +636,9 @@ static void sign_in(void **state)
     kv_close(kv);
 }
 
-static void with_certificates(void **state)
+/* In `dir`: ca.pem, cert.pem, key.pem; the options that name them. */
+static void make_certificates(const char *dir, char paths[3][128], char options[512])
 {
-    (void)state;
     static const char *const ips[] = {"127.0.0.1", NULL};
     struct tls_cert_request ca = {.common_name = "etcd-ca", .ca = true, .valid_days = 2}, cert = {.common_name = "etcd",
                                                                                                   .ip_addresses = ips,
@@ -601,35 +646,102 @@ static void with_certificates(void **state)
                                                                                                   .client_auth = true,
                                                                                                   .valid_days = 2};
     struct tls_pair ca_pair, pair;
-    char paths[3][128], options[512], text[640];
-    struct kv *kv;
 
-    etcd_server_remove(&server);
-    etcd_server_start(&server); /* for its directory and ports */
-    etcd_server_kill(&server, SIGKILL);
     assert_int_equal(tls_cert_create(&ca, NULL, &ca_pair, &err), 0);
     assert_int_equal(tls_cert_create(&cert, &ca_pair, &pair, &err), 0);
     const char *const names[] = {"ca", "cert", "key"}, *const texts[] = {ca_pair.cert_pem, pair.cert_pem, pair.key_pem};
     for (int i = 0; i < 3; i++) {
-        snprintf(paths[i], sizeof paths[i], "%s/%s.pem", server.dir, names[i]);
+        snprintf(paths[i], 128, "%s/%s.pem", dir, names[i]);
         write_file(paths[i], texts[i]);
     }
-    memmove(server.url + 5, server.url + 4, strlen(server.url + 4) + 1);
-    server.url[4] = 's';
+    snprintf(options, 512, ";ca=%s;cert=%s;key=%s", paths[0], paths[1], paths[2]);
+    tls_pair_finish(&ca_pair);
+    tls_pair_finish(&pair);
+}
+
+static void use_https(struct etcd_server *s)
+{
+    memmove(s->url + 5, s->url + 4, strlen(s->url + 4) + 1);
+    s->url[4] = 's';
+}
+
+static void with_certificates(void **state)
+{
+    (void)state;
+    char paths[3][128], options[512], text[640];
+    struct kv *kv;
+
+    etcd_server_remove(&server);
+    etcd_server_prepare(&server, "one");
+    make_certificates(server.dir, paths, options);
+    use_https(&server);
     const char *const extra[] = {"--trusted-ca-file", paths[0], "--cert-file",        paths[1],
                                  "--key-file",        paths[2], "--client-cert-auth", NULL};
     server.extra = extra;
     etcd_server_start(&server);
-    snprintf(options, sizeof options, ";ca=%s;cert=%s;key=%s", paths[0], paths[1], paths[2]);
     kv = open_store(options);
     put(kv, "k", "1", NULL);
     assert_string_equal(range(kv, "k", NULL), "k=1 ");
     kv_close(kv);
     snprintf(text, sizeof text, "%s;cert=%s;key=%s", server.url, paths[1], paths[2]);
     assert_true(kv_open_etcd_text(text, &kv, &err) < 0); /* its CA is not the system's */
-    tls_pair_finish(&ca_pair);
-    tls_pair_finish(&pair);
     server.extra = NULL;
+}
+
+/* Certificates and a password, and one member after the other gone. */
+static void three_secured_members(void **state)
+{
+    (void)state;
+    static struct etcd_server members[3];
+    char text[1024] = "", paths[3][128], options[512], flags[640], password[128];
+    struct kv *kv = NULL;
+
+    prepare_three(members);
+    make_certificates(members[0].dir, paths, options);
+    const char *const extra[] = {"--trusted-ca-file", paths[0], "--cert-file", paths[1], "--key-file", paths[2], NULL};
+    for (int i = 0; i < 3; i++) {
+        use_https(&members[i]);
+        members[i].extra = extra;
+        snprintf(text + strlen(text), sizeof text - strlen(text), "%s%s", i ? "," : "", members[i].url);
+        etcd_server_start(&members[i]);
+    }
+    snprintf(password, sizeof password, "%s/pw", members[0].dir);
+    write_file(password, "hush\n");
+    server = members[0]; /* whom etcdctl asks */
+    snprintf(flags, sizeof flags, "--insecure-transport=false --cacert=%s --cert=%s --key=%s", paths[0], paths[1],
+             paths[2]);
+    for (int i = 0; i < 500 && etcdctl(flags, "endpoint health") != 0; i++)
+        usleep(20000);
+    assert_int_equal(etcdctl(flags, "user add root:hush"), 0);
+    assert_int_equal(etcdctl(flags, "user grant-role root root"), 0);
+    assert_int_equal(etcdctl(flags, "auth enable"), 0);
+    server = (struct etcd_server){0};
+    snprintf(text + strlen(text), sizeof text - strlen(text), "%s;user=root;password-file=%s", options, password);
+    if (kv_open_etcd_text(text, &kv, &err) < 0)
+        fail_msg("%s", err.message);
+    put(kv, "k", "0", NULL);
+    for (int i = 0; i < 3; i++) {
+        char value[8];
+        etcd_server_kill(&members[i], SIGKILL);
+        snprintf(value, sizeof value, "%d", i + 1);
+        struct arena *a = arena_create(0);
+        struct kv_op op = {.kind = KV_PUT, .key = STR("k"), .value = str_from(value)};
+        struct kv_txn txn = {.success = &op, .n_success = 1};
+        struct kv_txn_result result;
+        while (kv_txn_wait(kv, a, &txn, &result, &err) < 0) /* unknown, at the most, of what was under way */
+            assert_true(err.code == ERR_UNAVAILABLE || err.code == ERR_TIMEOUT);
+        arena_destroy(a);
+        snprintf(value, sizeof value, "k=%d ", i + 1);
+        assert_string_equal(range(kv, "k", NULL), value);
+        etcd_server_start(&members[i]);
+        server = members[i];
+        for (int j = 0; j < 500 && etcdctl(flags, "endpoint health --user root:hush") != 0; j++)
+            usleep(20000);
+        server = (struct etcd_server){0};
+    }
+    kv_close(kv);
+    for (int i = 0; i < 3; i++)
+        etcd_server_remove(&members[i]);
 }
 
 int main(int argc, char **argv)
@@ -644,9 +756,11 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup(newest_and_compaction, fresh),
         cmocka_unit_test_setup(starts_over, fresh),
         cmocka_unit_test_setup(leases_are_listed, fresh),
+        cmocka_unit_test_setup(full_and_mended, fresh),
         cmocka_unit_test_setup(sign_in, fresh),
         cmocka_unit_test(with_certificates),
         cmocka_unit_test(three_members),
+        cmocka_unit_test(three_secured_members),
         cmocka_unit_test(not_there),
     };
     int failed = 0, n = 0;

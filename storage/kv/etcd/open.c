@@ -34,6 +34,7 @@ static void let_go(void *arg)
     e->closing = true;
     timer_stop(&e->compactor.timer);
     timer_stop(&e->listening);
+    timer_stop(&e->asking);
     etcd_calls_end(e, &err);
     etcd_waits_end(e, &err);
     etcd_probes_end(e, &err);

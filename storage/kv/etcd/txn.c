@@ -366,7 +366,7 @@ static void answered(void *arg, const ProtobufCMessage *response, const struct e
             err = &own;
     }
     if (err && err->code == ERR_NO_SPACE)
-        etcd_trouble_set(e, "etcd has no space left (its quota is full): writes are refused until that is mended");
+        etcd_full(e);
     if (err) {
         txn_end(t, err);
     } else {

@@ -188,7 +188,9 @@ static void on_message(void *arg, const ProtobufCMessage *message)
         watch_canceled(e, r);
         return;
     }
-    if (r->created)
+    if (r->created && e->full)
+        etcd_full(e); /* whatever else was is over */
+    else if (r->created)
         etcd_trouble_set(e, NULL);
     if (r->n_events || e->watch.partial)
         take_events(e, r);
