@@ -17,7 +17,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* 0: RocksDB may open `dir` (also when there is nothing yet); ERR_CORRUPT names the file, the place and the keys. */
+/* 0: RocksDB may open `dir` (also when there is nothing yet), torn ends are cut off; ERR_CORRUPT names the file, the
+ * place and the keys. */
 int wal_check(const char *dir, struct err *err);
 /* Takes every batch behind the sequence number off the logs: they were written, but their sync failed. */
 int wal_cut(const char *dir, uint64_t sequence, struct err *err);
