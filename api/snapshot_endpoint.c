@@ -10,8 +10,9 @@
 #include <stdlib.h>
 
 #define NEWEST_MS 3000
-#define STALL_MS 60000 /* nothing is forgotten while a snapshot is read, so who reads nothing for so long is given up \
-                        */
+#define STALL_MS                                                                                         \
+    60000 /* nothing is forgotten while a snapshot is read, so who reads nothing for so long is given up \
+           */
 
 struct transfer {
     struct chain_request *request; /* NULL: over, while a step is still posted */
