@@ -94,6 +94,7 @@ static int compact_slice(struct local *kv, int64_t *at, int64_t bound, struct er
     VEC(struct kv_write) writes = {0};
     struct str key, value;
     struct log_entry entry;
+    int64_t reached = *at;
     int n = 0, rc = 0;
 
     e->ops->cursor_seek(c, record_log_key(a, *at, 0));
@@ -113,13 +114,15 @@ static int compact_slice(struct local *kv, int64_t *at, int64_t bound, struct er
                                                 .remove = true,
                                                 .key = record_version_key(a, entry.key, entry.revision)});
         vec_push(&writes, (struct kv_write){.space = KV_SPACE_LOG, .remove = true, .key = arena_str(a, key)});
-        *at = entry.revision;
+        reached = entry.revision;
         n++;
         e->ops->cursor_next(c);
     }
     e->ops->cursor_close(c);
     if (rc >= 0 && writes.len)
         rc = hand_in(kv, writes.items, writes.len, err);
+    if (rc >= 0) /* else once more: a version that stays behind comes to light when the deletion after it has gone */
+        *at = reached;
     vec_free(&writes);
     arena_destroy(a);
     return rc < 0 ? rc : n;
