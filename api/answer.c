@@ -1,9 +1,11 @@
 #include "api/answer.h"
+#include "api/answer_protobuf.h"
 #include "api/status.h"
 
 #include "base/log.h"
 #include "openapi/json.h"
 #include "openapi/object/object.h"
+#include "openapi/protobuf.h"
 #include "openapi/yaml_encode.h"
 
 #include <stdio.h>
@@ -114,9 +116,22 @@ static void encode(struct api_request *req, struct buf *out, const struct value 
         out->len--;
 }
 
-static void respond_value(struct api_request *req, int status, int retry_after_s, const struct value *v)
+static void respond_protobuf(struct api_request *req, int status, int retry_after_s, struct buf *out)
+{
+    struct slice body = slice_take(out->p, out->len);
+    *out = (struct buf){0};
+    respond(req, status, PROTOBUF_MEDIA_TYPE, retry_after_s, &body, 1);
+}
+
+/* `schema` NULL: by the value's own kind, if it is known. */
+static void respond_value(struct api_request *req, int status, int retry_after_s, const struct schema_message *schema,
+                          const struct value *v)
 {
     struct buf out = {0};
+    if (req->format == API_PROTOBUF && answer_protobuf_value(&out, schema, v) == 0) {
+        respond_protobuf(req, status, retry_after_s, &out);
+        return;
+    }
     encode(req, &out, v);
     respond_buf(req, status, retry_after_s, &out);
 }
@@ -149,6 +164,10 @@ void api_answer_object(struct api_request *req, int status, const struct object 
     }
     struct err err = ERR_INIT;
     struct buf out = {0};
+    if (req->format == API_PROTOBUF && answer_protobuf_object(req, &out, o, &err) == 0) {
+        respond_protobuf(req, status, 0, &out);
+        return;
+    }
     int rc = req->format == API_TABLE ? answer_table(req, &out, o, 0, &err) : answer_item(req, &out, o, true, 0, &err);
     if (rc == 0 && answer_is_pretty(req)) {
         struct value *v;
@@ -168,11 +187,10 @@ void api_answer_object(struct api_request *req, int status, const struct object 
 
 void api_answer_value(struct api_request *req, int status, const struct schema_message *schema, const struct value *v)
 {
-    (void)schema; /* other encodings will need it */
     if (!req->exchange)
         deliver(req, status, &(struct client_answer){.value = v});
     else
-        respond_value(req, status, 0, v);
+        respond_value(req, status, 0, schema, v);
 }
 
 void api_answer_err(struct api_request *req, const struct err *err)
@@ -180,7 +198,7 @@ void api_answer_err(struct api_request *req, const struct err *err)
     int status;
     struct value *v = api_status_value(req->arena, req, err, &status);
     if (req->exchange) {
-        respond_value(req, status, err->retry_after_s, v);
+        respond_value(req, status, err->retry_after_s, NULL, v);
         return;
     }
     struct err full = *err;

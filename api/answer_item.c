@@ -4,6 +4,7 @@
 #include "openapi/convert.h"
 #include "openapi/json.h"
 #include "openapi/object/object.h"
+#include "openapi/protobuf.h"
 #include "openapi/table.h"
 
 const struct resource *api_store(const struct api_request *req)
@@ -25,6 +26,8 @@ bool answer_is_native(const struct api_request *req)
 
 bool answer_is_pretty(const struct api_request *req)
 {
+    if (req->format == API_PROTOBUF)
+        return false;
     if (req->format == API_YAML || req->options.has_pretty)
         return req->format == API_YAML || req->options.pretty;
     return str_starts(req->user_agent, STR("curl")) || str_starts(req->user_agent, STR("Wget")) ||
@@ -33,6 +36,9 @@ bool answer_is_pretty(const struct api_request *req)
 
 const char *answer_content_type(const struct api_request *req)
 {
+    if (req->format == API_PROTOBUF && req->verb == VERB_WATCH)
+        return PROTOBUF_WATCH_MEDIA_TYPE;
+    /* other protobuf answers name their type themselves: what comes here instead is text */
     return req->format == API_YAML ? "application/yaml" : "application/json";
 }
 

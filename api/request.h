@@ -30,7 +30,7 @@ struct api_user {
     const struct value *extra; /* map of lists of strings, or NULL */
 };
 
-enum api_format { API_JSON, API_YAML, API_TABLE, API_METADATA /* PartialObjectMetadata(List) */ };
+enum api_format { API_JSON, API_YAML, API_TABLE, API_METADATA /* PartialObjectMetadata(List) */, API_PROTOBUF };
 
 struct api_options { /* query parameters, parsed and checked by api_options_parse */
     struct str label_selector, field_selector;

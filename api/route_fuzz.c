@@ -17,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     str_split(&rest, '\n', &query);
     str_split(&query, '?', &path);
     route_parse(a, STR("GET"), path, query, &r);
-    accept_object(a, rest, &format, &version, &err);
+    accept_object(a, rest, true, &format, &version, &err);
     arena_destroy(a);
     return 0;
 }

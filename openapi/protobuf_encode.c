@@ -7,7 +7,7 @@
 #include "openapi/meta/time.h"
 
 #include <assert.h>
-#include <stdio.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 enum wire { WIRE_VARINT = 0, WIRE_FIXED64 = 1, WIRE_BYTES = 2 };
@@ -379,10 +379,28 @@ static bool fits(const struct schema_message *m, int depth)
     return true;
 }
 
+static int by_name(const void *key, const void *item)
+{
+    return str_cmp(*(const struct str *)key, (*(const struct schema_message *const *)item)->name);
+}
+
+/* Asked for every request, and long to find out: remembered by the message's place among all. */
 bool protobuf_fits(const struct schema_message *m)
 {
-    return m && !str_starts(m->name, STR("io.k8s.apiextensions-apiserver.")) && str_starts(m->name, STR("io.k8s.")) &&
-           fits(m, 0);
+    enum { UNKNOWN, YES, NO, PLACES = 2048 };
+    static _Atomic unsigned char known[PLACES];
+    size_t n;
+    const struct schema_message *const *all = schema_messages(&n), *const * at;
+    if (!m || !(at = bsearch(&m->name, all, n, sizeof *all, by_name)) || *at != m) /* custom resources have none */
+        return false;
+    size_t place = (size_t)(at - all);
+    assert(place < PLACES);
+    unsigned char answer = atomic_load_explicit(&known[place], memory_order_relaxed);
+    if (answer == UNKNOWN) {
+        answer = !str_starts(m->name, STR("io.k8s.apiextensions-apiserver.")) && fits(m, 0) ? YES : NO;
+        atomic_store_explicit(&known[place], answer, memory_order_relaxed);
+    }
+    return answer == YES;
 }
 
 static int encode(struct writer *w, const struct schema_message *m, const struct value *v)

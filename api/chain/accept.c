@@ -102,8 +102,8 @@ static bool is_meta_version(const struct media_range *r)
            (str_eq(r->version, STR("v1")) || str_eq(r->version, STR("v1beta1")));
 }
 
-int accept_object(struct arena *a, struct str header, enum api_format *ret, struct str *ret_table_version,
-                  struct err *err)
+int accept_object(struct arena *a, struct str header, bool protobuf, enum api_format *ret,
+                  struct str *ret_table_version, struct err *err)
 {
     struct media_range *ranges;
     *ret = API_JSON;
@@ -114,6 +114,10 @@ int accept_object(struct arena *a, struct str header, enum api_format *ret, stru
         const struct media_range *r = &ranges[i];
         bool json = type_matches(r->type, STR("application/json"));
         bool yaml = type_matches(r->type, STR("application/yaml"));
+        if (protobuf && !r->as.len && str_eq(r->type, STR("application/vnd.kubernetes.protobuf"))) {
+            *ret = API_PROTOBUF;
+            return 0;
+        }
         if (!json && !yaml)
             continue;
         if (!r->as.len) {
@@ -127,5 +131,6 @@ int accept_object(struct arena *a, struct str header, enum api_format *ret, stru
         return 0;
     }
     return err_set(err, ERR_NOT_ACCEPTABLE,
-                   "only the following media types are accepted: application/json, application/yaml");
+                   "only the following media types are accepted: application/json, application/yaml%s",
+                   protobuf ? ", application/vnd.kubernetes.protobuf" : "");
 }

@@ -37,8 +37,12 @@ static void test_rows(void **state)
         enum api_format format;
         struct str version;
         struct err err = ERR_INIT;
-        int rc = accept_object(a, str_from(rows[i].given), &format, &version, &err);
+        int rc = accept_object(a, str_from(rows[i].given), false, &format, &version, &err);
         if ((rc < 0 ? -1 : (int)format) != rows[i].want)
+            fail_msg("%s: rc %d format %d", rows[i].given, rc, format);
+        bool asked = str_starts(str_from(rows[i].given), STR("application/vnd.kubernetes.protobuf"));
+        rc = accept_object(a, str_from(rows[i].given), true, &format, &version, &err);
+        if ((rc < 0 ? -1 : (int)format) != (asked ? API_PROTOBUF : rows[i].want))
             fail_msg("%s: rc %d format %d", rows[i].given, rc, format);
     }
     arena_destroy(a);

@@ -316,8 +316,8 @@ static void run_resource(struct chain_request *c)
     }
     bool pretty = req->options.pretty;
     if (rc == 0)
-        rc = accept_object(req->arena, http_header_get(req->exchange, "accept"), &req->format, &req->table_version,
-                           &err);
+        rc = accept_object(req->arena, http_header_get(req->exchange, "accept"), protobuf_fits(req->version->message),
+                           &req->format, &req->table_version, &err);
     if (rc == 0)
         rc = api_options_parse(req->arena, c->query, req->verb, &req->options, &err);
     req->options.pretty = req->options.pretty || (pretty && !str_contains(c->query, STR("pretty=")));

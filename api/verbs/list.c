@@ -6,10 +6,13 @@
  * while, is slower than anybody on a network would be, or needs longer than history is kept is given up, so that the
  * snapshot unpins. */
 #include "api/verbs/list.h"
+#include "api/answer_protobuf.h"
+#include "api/chain/accept.h"
 
 #include "base/clock.h"
 #include "openapi/json.h"
 #include "openapi/object/object.h"
+#include "openapi/protobuf.h"
 
 #define SLICE_US 1000
 #define SLICE_OBJECTS 64 /* how many are looked at between two looks at the clock */
@@ -321,6 +324,43 @@ static bool answer_pretty(struct listing *l)
     return true;
 }
 
+/* The length of everything stands in front: gathered, as long as that is not much or the client takes no JSON. */
+static bool answer_protobuf(struct listing *l)
+{
+    struct api_request *req = l->req;
+    struct media_range *ranges;
+    struct buf items = {0}, out = {0};
+    struct err err = ERR_INIT;
+    const struct object *o;
+    size_t n = accept_parse(req->arena, http_header_get(req->exchange, "accept"), &ranges);
+    bool much =
+        (l->left < 0 || l->left > ANSWER_PROTOBUF_LIST_MAX) && object_tree_len(l->tree) > ANSWER_PROTOBUF_LIST_MAX;
+    if (much && accept_allows(ranges, n, STR("application/json"))) {
+        req->format = API_JSON;
+        return false;
+    }
+    start_iter(l);
+    int rc = 0;
+    for (int64_t left = l->left; rc == 0 && left != 0 && (o = object_tree_next(&l->iter));) {
+        if (!selection_matches(&l->selection, o))
+            continue;
+        rc = answer_protobuf_item(req, &items, o, &err);
+        left -= left > 0;
+    }
+    if (rc == 0)
+        answer_protobuf_list(req, &out, buf_str(&items), object_tree_revision(l->tree), l->continue_, l->remaining);
+    buf_free(&items);
+    object_tree_put(l->tree);
+    l->tree = NULL;
+    if (rc < 0) {
+        api_answer_err(req, &err);
+        return true;
+    }
+    struct slice body = slice_take(out.p, out.len);
+    api_answer_bytes(req, 200, PROTOBUF_MEDIA_TYPE, &body, 1);
+    return true;
+}
+
 static void begin(struct listing *l)
 {
     struct api_request *req = l->req;
@@ -344,6 +384,8 @@ static void begin(struct listing *l)
 static void start_answer(struct listing *l)
 {
     struct api_request *req = l->req;
+    if (req->format == API_PROTOBUF && answer_protobuf(l))
+        return;
     if (answer_is_pretty(req) && object_tree_len(l->tree) <= 10000 && answer_pretty(l))
         return;
     l->native = answer_is_native(req);

@@ -3,6 +3,7 @@
  * Initial events (resourceVersion absent or 0, or sendInitialEvents) walk a snapshot like a list; then the live watch
  * goes on from the snapshot's revision. The line of an event in the storage version is made once per event and type and
  * shared by every watcher of it. A client that reads slowly pauses its watch: events wait in the shared history. */
+#include "api/answer_protobuf.h"
 #include "api/verbs/list.h"
 
 #include "base/clock.h"
@@ -83,6 +84,8 @@ static int frame_text(struct api_request *req, struct buf *out, enum watch_type 
                       int64_t revision)
 {
     struct err err = ERR_INIT;
+    if (req->format == API_PROTOBUF)
+        return answer_protobuf_event(req, out, names[type], o, revision, &err);
     buf_printf(out, "{\"type\":\"%s\",\"object\":", names[type]);
     int rc = req->format == API_TABLE ? answer_table(req, out, o, revision, &err)
                                       : answer_item(req, out, o, true, revision, &err);
@@ -140,6 +143,11 @@ static void send_bookmark(struct watching *w, int64_t revision, bool initial_end
 {
     struct api_request *req = w->req;
     struct buf text = {0};
+    if (req->format == API_PROTOBUF) {
+        answer_protobuf_bookmark(req, &text, revision, initial_end);
+        send_text(w, &text);
+        return;
+    }
     buf_addz(&text, "{\"type\":\"BOOKMARK\",\"object\":");
     const char *annotations = initial_end ? ",\"annotations\":{\"k8s.io/initial-events-end\":\"true\"}" : "";
     if (req->format == API_TABLE || req->format == API_METADATA) {
@@ -165,6 +173,11 @@ static void send_error(struct watching *w, const struct err *err)
     int code;
     struct buf text = {0};
     struct value *status = api_status_value(w->req->arena, w->req, err, &code);
+    if (w->req->format == API_PROTOBUF) {
+        answer_protobuf_error(w->req, &text, status);
+        send_text(w, &text);
+        return;
+    }
     buf_addz(&text, "{\"type\":\"ERROR\",\"object\":");
     json_encode(&text, status);
     buf_addz(&text, "}\n");
