@@ -2,6 +2,7 @@
 #include "base/mem.h"
 
 #include <assert.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -27,6 +28,84 @@ struct arena {
     struct arena_defer *defers;
 };
 
+/* ---- blocks ----
+ *
+ * Request after request needs the same few blocks: each thread keeps some of the sizes that arenas begin with, still
+ * warm, instead of asking the heap (and its lock) every time. */
+
+#ifdef __SANITIZE_ADDRESS__
+enum { KEPT_SIZES = 0 }; /* uses after the end of an arena are to be seen */
+#else
+enum { KEPT_SIZES = 4 };
+#endif
+
+struct kept_blocks {
+    void *first[4]; /* linked through their first word */
+    unsigned n[4];
+};
+
+static const unsigned kept_max[4] = {16, 8, 4, 2}; /* 64 KB of each size */
+static _Thread_local struct kept_blocks *kept;
+static pthread_key_t kept_key;
+static pthread_once_t kept_once = PTHREAD_ONCE_INIT;
+
+static void kept_free(void *arg)
+{
+    struct kept_blocks *k = arg;
+    for (int i = 0; i < KEPT_SIZES; i++)
+        for (void *b = k->first[i], *next; b; b = next) {
+            next = *(void **)b;
+            free(b);
+        }
+    free(k);
+    kept = NULL;
+}
+
+static void kept_init(void)
+{
+    if (pthread_key_create(&kept_key, kept_free))
+        abort();
+}
+
+static int kept_at(size_t size)
+{
+    for (int i = 0; i < KEPT_SIZES; i++)
+        if (size == (size_t)ARENA_FIRST_BLOCK << i)
+            return i;
+    return -1;
+}
+
+static void *block_alloc(size_t size)
+{
+    int i = kept ? kept_at(size) : -1;
+    if (i < 0 || !kept->first[i])
+        return mem_alloc(size);
+    void *b = kept->first[i];
+    kept->first[i] = *(void **)b;
+    kept->n[i]--;
+    return b;
+}
+
+static void block_free(void *b, size_t size)
+{
+    int i = kept_at(size);
+    if (i >= 0 && !kept) {
+        pthread_once(&kept_once, kept_init);
+        kept = mem_zalloc(sizeof *kept);
+        if (pthread_setspecific(kept_key, kept))
+            abort();
+    }
+    if (i < 0 || kept->n[i] == kept_max[i]) {
+        free(b);
+        return;
+    }
+    *(void **)b = kept->first[i];
+    kept->first[i] = b;
+    kept->n[i]++;
+}
+
+/* ---- arenas ---- */
+
 static size_t arena_round(size_t size)
 {
     return (size + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
@@ -44,7 +123,7 @@ static void arena_init(struct arena *a)
 
 struct arena *arena_create(size_t limit_bytes)
 {
-    struct arena *a = mem_alloc(ARENA_FIRST_BLOCK);
+    struct arena *a = block_alloc(ARENA_FIRST_BLOCK);
     a->limit = limit_bytes;
     a->first_size = ARENA_FIRST_BLOCK;
     arena_init(a);
@@ -76,7 +155,7 @@ static void arena_release(struct arena *a)
     while (a->blocks) {
         struct arena_block *b = a->blocks;
         a->blocks = b->next;
-        free(b);
+        block_free(b, b->size);
     }
 }
 
@@ -85,7 +164,7 @@ void arena_destroy(struct arena *a)
     if (!a)
         return;
     arena_release(a);
-    free(a);
+    block_free(a, a->first_size);
 }
 
 void arena_wipe(struct arena *a)
@@ -127,7 +206,7 @@ static void arena_add_block(struct arena *a, size_t want)
     size_t head = arena_round(sizeof(struct arena_block));
     assert(want < SIZE_MAX - head);
     size_t size = a->next_size > want + head ? a->next_size : want + head;
-    struct arena_block *b = mem_alloc(size);
+    struct arena_block *b = block_alloc(size);
     b->size = size;
     b->next = a->blocks;
     a->blocks = b;

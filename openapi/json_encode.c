@@ -66,9 +66,19 @@ static size_t plain_prefix(const char *p, size_t len)
 
 void json_encode_string(struct buf *out, struct str s)
 {
-    buf_add_char(out, '"');
-    size_t from = 0;
-    for (size_t i = plain_prefix(s.p, s.len); i < s.len; i++) {
+    buf_reserve(out, s.len + 2);
+    size_t from = 0, plain = s.len < 16 ? 0 : plain_prefix(s.p, s.len);
+    while (plain < s.len && !special[(unsigned char)s.p[plain]])
+        plain++;
+    out->p[out->len++] = '"';
+    if (plain == s.len) { /* nearly always */
+        if (s.len)
+            memcpy(out->p + out->len, s.p, s.len);
+        out->len += s.len;
+        out->p[out->len++] = '"';
+        return;
+    }
+    for (size_t i = plain; i < s.len; i++) {
         unsigned char c = (unsigned char)s.p[i];
         if (!special[c]) {
             if (i % 64 == 0) { /* behind a special byte, long plain runs are skipped again */

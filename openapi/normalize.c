@@ -117,9 +117,41 @@ static size_t field_at(const struct schema_message *m, struct str name, size_t g
     return f ? (size_t)(f - m->fields) : m->n_fields;
 }
 
+/* Most maps have their members in the fields' order, none to be added and none to be left out: these stay as they are
+ * but for what is in them. false: nothing was touched. */
+static bool normalize_in_place(struct arena *a, const struct schema_message *m, struct value *v)
+{
+    const struct schema_field *fields[64];
+    struct value_member *members = v->map.members;
+    size_t at = 0;
+    if (v->map.len > sizeof fields / sizeof *fields)
+        return false;
+    for (size_t i = 0; i < v->map.len; i++, at++) {
+        struct str key = members[i].key;
+        for (;; at++) {
+            if (at == m->n_fields)
+                return false;
+            struct str name = m->fields[at].name;
+            if (name.len == key.len && name.p[0] == key.p[0] && memcmp(name.p, key.p, key.len) == 0)
+                break;
+            if (m->fields[at].flags & FIELD_ALWAYS)
+                return false;
+        }
+        fields[i] = &m->fields[at];
+        if (is_left_out(fields[i], members[i].value) || members[i].value->kind == VALUE_NULL)
+            return false;
+    }
+    for (; at < m->n_fields; at++)
+        if (m->fields[at].flags & FIELD_ALWAYS)
+            return false;
+    for (size_t i = 0; i < v->map.len; i++)
+        normalize_field(a, fields[i], members[i].value);
+    return true;
+}
+
 void normalize(struct arena *a, const struct schema_message *m, struct value *v)
 {
-    if (!m || v->kind != VALUE_MAP || m->n_fields == 0)
+    if (!m || v->kind != VALUE_MAP || m->n_fields == 0 || normalize_in_place(a, m, v))
         return;
     struct value *small[64] = {0};
     struct value **slots = m->n_fields <= 64 ? small : ARENA_ARRAY(a, struct value *, m->n_fields);

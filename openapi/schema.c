@@ -1,7 +1,7 @@
 #include "openapi/schema.h"
 #include "openapi/schema_tables.h"
 
-const struct schema_field *schema_field_find(const struct schema_message *m, struct str name)
+static const struct schema_field *search(const struct schema_message *m, struct str name)
 {
     size_t low = 0, high = m->n_fields;
     while (low < high) {
@@ -16,6 +16,29 @@ const struct schema_field *schema_field_find(const struct schema_message *m, str
             low = middle + 1;
     }
     return NULL;
+}
+
+/* The same few hundred names are asked for over and over, in every object: where a name was found is remembered by
+ * thread. What is remembered is looked at, never trusted: messages of custom resources come and go. */
+const struct schema_field *schema_field_find(const struct schema_message *m, struct str name)
+{
+    static _Thread_local struct {
+        const struct schema_message *message;
+        uint16_t field;
+    } found[1024];
+    if (!name.len)
+        return search(m, name);
+    size_t hash = (size_t)((uintptr_t)m >> 4) * 31 + name.len * 7 + (unsigned char)name.p[0] * 131u +
+                  (unsigned char)name.p[name.len - 1] * 17u + (unsigned char)name.p[name.len / 2] * 67u;
+    size_t at = (hash ^ hash >> 10) % (sizeof found / sizeof *found);
+    if (found[at].message == m && found[at].field < m->n_fields && str_eq(m->fields[found[at].field].name, name))
+        return &m->fields[found[at].field];
+    const struct schema_field *f = search(m, name);
+    if (f) {
+        found[at].message = m;
+        found[at].field = (uint16_t)(f - m->fields);
+    }
+    return f;
 }
 
 const struct schema_message *schema_message_find(struct str name)

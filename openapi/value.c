@@ -5,8 +5,8 @@
 
 static struct value *value_new(struct arena *a, enum value_kind kind)
 {
-    struct value *v = ARENA_NEW(a, struct value);
-    v->kind = kind;
+    struct value *v = arena_alloc(a, sizeof *v);
+    *v = (struct value){.kind = kind};
     return v;
 }
 
@@ -101,16 +101,17 @@ struct value *value_get(const struct value *map, struct str key)
     return m ? m->value : NULL;
 }
 
-struct value *value_getz(const struct value *map, const char *key)
-{
-    return value_get(map, str_from(key));
-}
-
 struct value *value_path(const struct value *v, const char *path)
 {
-    struct str rest = str_from(path), step;
-    while (v && str_split(&rest, '.', &step))
-        v = value_get(v, step);
+    while (v) {
+        const char *end = path;
+        while (*end && *end != '.')
+            end++;
+        v = value_get(v, (struct str){path, (size_t)(end - path)});
+        if (!*end)
+            break;
+        path = end + 1;
+    }
     return (struct value *)v;
 }
 
@@ -260,11 +261,6 @@ void value_set(struct arena *a, struct value *map, struct str key, struct value 
         m->value = v;
     else
         ARENA_PUSH(a, map->map.members, map->map.len, map->map.cap, (struct value_member){key, v});
-}
-
-void value_setz(struct arena *a, struct value *map, const char *key, struct value *v)
-{
-    value_set(a, map, str_from(key), v);
 }
 
 /* The map that holds the last step of path; NULL when it is missing and `make` is not set. */

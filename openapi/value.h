@@ -13,6 +13,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 enum value_kind { VALUE_NULL, VALUE_BOOL, VALUE_INT, VALUE_DOUBLE, VALUE_STRING, VALUE_LIST, VALUE_MAP };
 
@@ -56,8 +57,11 @@ static inline bool value_is(const struct value *v, enum value_kind kind)
 {
     return v && v->kind == kind;
 }
-struct value *value_get(const struct value *map, struct str key); /* NULL when absent or not a map */
-struct value *value_getz(const struct value *map, const char *key);
+struct value *value_get(const struct value *map, struct str key);                /* NULL when absent or not a map */
+static inline struct value *value_getz(const struct value *map, const char *key) /* a literal's length costs nothing */
+{
+    return value_get(map, (struct str){key, strlen(key)});
+}
 /* Dotted path of map keys, e.g. "spec.template.metadata"; NULL when any step is missing. */
 struct value *value_path(const struct value *v, const char *path);
 struct str value_str(const struct value *v); /* STR_NULL unless a string */
@@ -71,8 +75,11 @@ bool value_equal(const struct value *a, const struct value *b); /* deep; maps wi
 bool value_semantic_equal(const struct value *a, const struct value *b);
 
 /* Writers. `map` and `list` must be of that kind. */
-void value_set(struct arena *a, struct value *map, struct str key, struct value *v);   /* replaces or appends */
-void value_setz(struct arena *a, struct value *map, const char *key, struct value *v); /* key must be a literal */
+void value_set(struct arena *a, struct value *map, struct str key, struct value *v); /* replaces or appends */
+static inline void value_setz(struct arena *a, struct value *map, const char *key, struct value *v) /* a literal */
+{
+    value_set(a, map, (struct str){key, strlen(key)}, v);
+}
 /* Set by dotted path; missing maps on the way are made. */
 void value_set_path(struct arena *a, struct value *map, const char *path, struct value *v);
 bool value_remove(struct value *map, struct str key); /* keeps the order of the rest */

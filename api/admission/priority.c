@@ -10,6 +10,9 @@ static const struct object *global_default(struct admission_call *c, struct valu
     int64_t least = INT64_MAX;
     object_tree_iter_init(&it, admission_list(c, "scheduling.k8s.io", "priorityclasses"), STR(""));
     while ((o = object_tree_next(&it))) {
+        /* hardly any says that it is one: those that do not even speak of it are not parsed, pod after pod */
+        if (!str_contains(o->body, STR("\"globalDefault\"")))
+            continue;
         struct value *v = object_value(c->arena, o);
         int64_t value = value_path_int(v, "value", 0);
         if (value_path_bool(v, "globalDefault", false) && value < least) {

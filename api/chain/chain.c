@@ -33,19 +33,39 @@ void chain_register_metrics(void)
 
 /* ---- the end of a request ---- */
 
+/* Commas in between, cut short where it has to be. */
+static void join(char *out, size_t room, const struct str *parts, size_t n)
+{
+    size_t len = 0;
+    for (size_t i = 0; i < n; i++) {
+        size_t take = parts[i].len < room - 2 - len ? parts[i].len : room - 2 - len;
+        if (take)
+            memcpy(out + len, parts[i].p, take);
+        len += take;
+        if (i + 1 < n && len < room - 2)
+            out[len++] = ',';
+    }
+    out[len] = 0;
+}
+
 static void account(const struct chain_request *c)
 {
-    char labels[256];
+    char labels[256], name[32], status[12];
     const struct route *r = &c->route;
     const struct api_request *req = &c->req;
     struct str verb = r->is_resource ? r->action : STR("");
-    snprintf(labels, sizeof labels, STR_FMT "," STR_FMT "," STR_FMT "," STR_FMT "," STR_FMT ",%d", STR_ARG(verb),
-             STR_ARG(req->resource ? r->group : STR_NULL), STR_ARG(req->resource ? r->version : STR_NULL),
-             STR_ARG(req->resource ? req->resource->name : STR_NULL),
-             STR_ARG(req->subresource ? r->subresource : STR_NULL), req->status);
+    size_t digits = sizeof status;
+    for (int n = req->status; n > 0; n /= 10)
+        status[--digits] = (char)('0' + n % 10);
+    const struct str parts[] = {verb,
+                                req->resource ? r->group : STR_NULL,
+                                req->resource ? r->version : STR_NULL,
+                                req->resource ? req->resource->name : STR_NULL,
+                                req->subresource ? r->subresource : STR_NULL,
+                                {status + digits, sizeof status - digits}};
+    join(labels, sizeof labels, parts, sizeof parts / sizeof *parts);
     metric_add(requests, labels, 1);
-    char name[32];
-    snprintf(name, sizeof name, STR_FMT, STR_ARG(verb));
+    join(name, sizeof name, &verb, 1);
     if (!c->long_running)
         metric_observe(latency, name, (double)(clock_mono_us() - c->start_us) / 1e6);
     metric_add(answer_sizes, name, (double)req->answer_bytes);

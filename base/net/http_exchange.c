@@ -184,6 +184,16 @@ static void exchange_start(struct exchange *ex, int status)
     ex->no_body = str_eqz(ex->pub.method, "HEAD") || status == 204 || status == 304;
 }
 
+static struct str decimal(struct arena *a, size_t n)
+{
+    char *p = arena_alloc(a, 24);
+    size_t at = 24;
+    do
+        p[--at] = (char)('0' + n % 10);
+    while (n /= 10);
+    return (struct str){p + at, 24 - at};
+}
+
 void http_respond(struct http_exchange *pub, int status, const struct http_header *headers, size_t n_headers,
                   const struct slice *body, size_t n_body)
 {
@@ -196,7 +206,7 @@ void http_respond(struct http_exchange *pub, int status, const struct http_heade
     for (size_t i = 0; i < n_body; i++)
         bytes += body[i].len;
     if (status != 204 && status != 304)
-        all[n_headers++] = (struct http_header){STR("content-length"), arena_printf(pub->arena, "%zu", bytes)};
+        all[n_headers++] = (struct http_header){STR("content-length"), decimal(pub->arena, bytes)};
     ex->finished = true;
     if (ex->conn->protocol == PROTOCOL_HTTP2) {
         exchange_take(ex, body, n_body);

@@ -27,7 +27,11 @@ static bool is_digit(char c)
 static enum quantity_fault scan_suffix(struct str s, enum quantity_format *ret_format, int *ret_exponent)
 {
     for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
-        if (str_eqz(s, suffixes[i].text)) {
+        const char *text = suffixes[i].text;
+        size_t n = 0;
+        while (n < s.len && text[n] && text[n] == s.p[n])
+            n++;
+        if (n == s.len && !text[n]) {
             *ret_format = suffixes[i].format;
             *ret_exponent = suffixes[i].exponent;
             return QUANTITY_OK;

@@ -113,12 +113,28 @@ int64_t time_from(struct str in)
     return time_parse_rfc3339(in, &us) == 0 ? us : 0;
 }
 
+static void write_two(char *out, int n, char behind)
+{
+    out[0] = (char)('0' + n / 10);
+    out[1] = (char)('0' + n % 10);
+    out[2] = behind;
+}
+
 size_t time_write(int64_t us, char out[TIME_TEXT_MAX])
 {
     struct time_civil c = time_civil_from(floor_div(us, 1000000));
-    int n = snprintf(out, TIME_TEXT_MAX, "%04d-%02d-%02dT%02d:%02d:%02dZ", c.year, c.month, c.day, c.hour, c.minute,
-                     c.second);
-    return (size_t)n;
+    if (c.year < 0 || c.year > 9999)
+        return (size_t)snprintf(out, TIME_TEXT_MAX, "%04d-%02d-%02dT%02d:%02d:%02dZ", c.year, c.month, c.day, c.hour,
+                                c.minute, c.second);
+    write_two(out, c.year / 100, 0);
+    write_two(out + 2, c.year % 100, '-');
+    write_two(out + 5, c.month, '-');
+    write_two(out + 8, c.day, 'T');
+    write_two(out + 11, c.hour, ':');
+    write_two(out + 14, c.minute, ':');
+    write_two(out + 17, c.second, 'Z');
+    out[20] = 0;
+    return 20;
 }
 
 struct str time_format(struct arena *a, int64_t us)

@@ -118,45 +118,69 @@ static const char *required_text(const struct schema_message *m, struct str fiel
     return "";
 }
 
-/* The members in the fields' places. Most fields are absent: looking each of them up would cost more than the checks.
- * Members mostly stand in the fields' order already. */
+/* The members in the fields' places, when they do not stand in the fields' order. */
 static void values_by_field(const struct schema_message *m, const struct value *v, const struct value **ret)
 {
-    size_t next = 0;
     memset(ret, 0, m->n_fields * sizeof *ret);
     for (size_t i = 0; i < v->map.len; i++) {
-        struct str key = v->map.members[i].key;
-        const struct schema_field *f =
-            next < m->n_fields && str_eq(m->fields[next].name, key) ? &m->fields[next] : schema_field_find(m, key);
-        if (!f)
-            continue;
-        next = (size_t)(f - m->fields) + 1;
-        if (!ret[next - 1])
-            ret[next - 1] = v->map.members[i].value;
+        const struct schema_field *f = schema_field_find(m, v->map.members[i].key);
+        if (f && !ret[f - m->fields])
+            ret[f - m->fields] = v->map.members[i].value;
     }
 }
 
+static void check_value(struct check *c, at_path at, const struct schema_message *m, const struct schema_field *f,
+                        const struct value *now, const struct value *old)
+{
+    const struct value *was = old ? value_get(old, f->name) : NULL;
+    at_path here = AT_STR(at, f->name);
+    if (!at && str_eqz(f->name, "status"))
+        return;
+    if (old && f->flags & FIELD_IMMUTABLE && !value_semantic_equal(now, was))
+        bad_invalid(c, here, now, IMMUTABLE);
+    if (!is_empty(f, now))
+        check_field(c, here, f, now, was);
+    else if (f->flags & FIELD_CHECK_REQUIRED)
+        bad_required(c, here, required_text(m, f->name));
+}
+
+static bool is_named(const struct schema_field *f, struct str key)
+{
+    return f->name.len == key.len && f->name.p[0] == key.p[0] && memcmp(f->name.p, key.p, key.len) == 0;
+}
+
+/* Whether the members stand in the fields' order. */
+static bool in_order(const struct schema_message *m, const struct value *v)
+{
+    size_t at = 0;
+    for (size_t i = 0; i < v->map.len; i++, at++) {
+        while (at < m->n_fields && !is_named(&m->fields[at], v->map.members[i].key))
+            at++;
+        if (at == m->n_fields)
+            return false;
+    }
+    return true;
+}
+
+/* Most fields are absent: looking each of them up would cost more than the checks. */
 void check_table(struct check *c, at_path at, const struct schema_message *m, const struct value *v,
                  const struct value *old)
 {
     if (!value_is(v, VALUE_MAP) || !m || has_own_rules(m))
         return;
     const struct value *small[64];
-    const struct value **values = m->n_fields <= 64 ? small : ARENA_ARRAY(c->a, const struct value *, m->n_fields);
-    values_by_field(m, v, values);
-    for (size_t i = 0; i < m->n_fields; i++) {
+    const struct value **values = small;
+    bool ordered = in_order(m, v);
+    if (!ordered) {
+        values = m->n_fields <= 64 ? small : ARENA_ARRAY(c->a, const struct value *, m->n_fields);
+        values_by_field(m, v, values);
+    }
+    for (size_t i = 0, next = 0; i < m->n_fields; i++) {
         const struct schema_field *f = &m->fields[i];
-        const struct value *now = values[i], *was = old ? value_get(old, f->name) : NULL;
-        at_path here = AT_STR(at, f->name);
-        if (!at && str_eqz(f->name, "status"))
-            continue;
-        if (old && f->flags & FIELD_IMMUTABLE && !value_semantic_equal(now, was))
-            bad_invalid(c, here, now, IMMUTABLE);
-        if (is_empty(f, now)) {
-            if (f->flags & FIELD_CHECK_REQUIRED)
-                bad_required(c, here, required_text(m, f->name));
-            continue;
-        }
-        check_field(c, here, f, now, was);
+        const struct value *now = ordered ? NULL : values[i];
+        if (ordered && next < v->map.len && is_named(f, v->map.members[next].key))
+            now = v->map.members[next++].value;
+        if (now || old || f->flags & FIELD_CHECK_REQUIRED)
+            check_value(c, at, m, f, now, old);
     }
 }
