@@ -1,0 +1,51 @@
+/* The store against the model, under faults and crashes.
+ *
+ *   SKIFF_SEEDS=n   how many seeds (200)        SKIFF_FIRST_SEED=n   from which (1)
+ *   SKIFF_SEED=n    one alone                   SKIFF_TRACE=1        with every step
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "storage/kv/model/crash_rig.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { STEPS = 60, CROWDED_EVERY = 8 };
+
+static uint64_t number(const char *name, uint64_t absent)
+{
+    const char *text = getenv(name);
+
+    return text ? strtoull(text, NULL, 10) : absent;
+}
+
+static void crashes(void **state)
+{
+    (void)state;
+    struct crash_rig_counts c = {0};
+    uint64_t one = number("SKIFF_SEED", 0), first = one ? one : number("SKIFF_FIRST_SEED", 1);
+    uint64_t n = one ? 1 : number("SKIFF_SEEDS", 200);
+    int64_t start_ms = clock_mono_ms();
+
+    for (uint64_t seed = first; seed < first + n; seed++)
+        crash_rig_run(seed, (unsigned)number("SKIFF_STEPS", STEPS), seed % CROWDED_EVERY == 0, &c);
+    print_message("%llu seeds in %.1f s: %zu windows, %zu revisions, %zu crashes (%zu while opening), %zu restarts, "
+                  "%zu faults armed, %zu recoveries, %zu outcomes left open, %zu files damaged, %zu reads refused\n",
+                  (unsigned long long)n, (double)(clock_mono_ms() - start_ms) / 1000, c.windows, c.revisions, c.crashes,
+                  c.crashes_while_opening, c.restarts, c.failures, c.recoveries, c.outcomes_open, c.rotten, c.refused);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(crashes)};
+
+    log_set_level(getenv("SKIFF_TRACE") ? LOG_DEBUG : LOG_ERROR + 1); /* trouble is what it makes */
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
