@@ -1,4 +1,5 @@
 #include "base/mem.h"
+#include "storage/snapshot/identities.h"
 #include "storage/snapshot/reader.h"
 
 #include <stdlib.h>
@@ -50,6 +51,10 @@ static void read_all(const uint8_t *data, size_t size)
     int rc = snapshot_reader_head(r, &head, &err);
     while (rc == 0)
         rc = snapshot_reader_next(r, &entry, &err);
+    struct snapshot_identities ids;
+    struct arena *a = arena_create(0);
+    identities_parse(a, snapshot_reader_identities(r), &ids, &err);
+    arena_destroy(a);
     snapshot_reader_destroy(r);
 }
 
