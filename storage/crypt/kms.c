@@ -255,6 +255,19 @@ static int ask(struct kms *k, const Kms__EncryptedObject *o, const uint8_t *dige
     return d.rc;
 }
 
+/* One that did not answer when it was last asked how it is costs nobody another time-out. */
+static bool is_absent(struct kms *k, struct err *err)
+{
+    pthread_mutex_lock(&k->lock);
+    bool absent = k->absent;
+    if (absent)
+        err_set(err, ERR_UNAVAILABLE, "failed to decrypt DEK, error: %s", k->trouble);
+    pthread_mutex_unlock(&k->lock);
+    if (absent)
+        (void)kms_trouble(k); /* asks again, now and then */
+    return absent;
+}
+
 /* One question at a time: the others mostly wait for the same answer, and a service that hangs costs all of them
  * together one time-out, not one each. */
 static int fetch_source(struct kms *k, const Kms__EncryptedObject *o, const uint8_t *digest, uint8_t *ret_secret,
@@ -270,6 +283,8 @@ static int fetch_source(struct kms *k, const Kms__EncryptedObject *o, const uint
         (k->failed.code == ERR_TIMEOUT || k->failed.code == ERR_UNAVAILABLE ||
          memcmp(k->failed_digest, digest, ENVELOPE_DIGEST_LEN) == 0)) {
         *err = k->failed;
+        rc = err->code;
+    } else if (is_absent(k, err)) {
         rc = err->code;
     } else {
         rc = ask(k, o, digest, err);

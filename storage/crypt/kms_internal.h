@@ -46,7 +46,7 @@ struct kms {
     pthread_cond_t changed; /* a look has ended */
     struct kms_sealer *sealer;
     int64_t seal_until_ms;
-    bool checked, healthy, asked_to_check;
+    bool checked, healthy, absent, asked_to_check; /* absent: it did not answer at all */
     int64_t checked_ms;
     char trouble[600];
     struct kms_source *sources[KMS_BUCKETS];

@@ -80,7 +80,7 @@ static void on_timer(void *arg)
 }
 
 /* why NULL: all is well. */
-static void finish(struct kms *k, const char *why)
+static void finish(struct kms *k, const char *why, bool absent)
 {
     OPENSSL_cleanse(k->next_seed, sizeof k->next_seed);
     free(k->next_key_id);
@@ -90,6 +90,7 @@ static void finish(struct kms *k, const char *why)
     bool news = !k->checked || k->healthy != !why, first = !k->checked;
     k->checked = true;
     k->healthy = !why;
+    k->absent = absent;
     k->asked_to_check = false;
     k->checked_ms = clock_mono_ms();
     snprintf(k->trouble, sizeof k->trouble, "%s", why ? why : "");
@@ -145,7 +146,7 @@ static void rotation_failed(struct kms *k, const char *why)
 {
     char text[600];
     snprintf(text, sizeof text, "kmsv2 Provider %s is not healthy, error: failed to rotate DEK: %s", k->name, why);
-    finish(k, text);
+    finish(k, text, false);
 }
 
 static void on_encrypted(void *arg, const ProtobufCMessage *response, const struct err *err)
@@ -183,7 +184,7 @@ static void on_encrypted(void *arg, const ProtobufCMessage *response, const stru
     memcpy(s->seed, k->next_seed, sizeof s->seed);
     take_sealer(k, s);
     tell_change(k);
-    finish(k, NULL);
+    finish(k, NULL, false);
 }
 
 static void rotate(struct kms *k, const char *key_id)
@@ -228,16 +229,16 @@ static void on_status(void *arg, const ProtobufCMessage *response, const struct 
         snprintf(text, sizeof text,
                  "failed to perform status section of the healthz check for KMS Provider %s, error: %.400s", k->name,
                  err->message);
-        finish(k, text);
+        finish(k, text, true);
         return;
     }
     if (!is_well(r, &own)) {
         snprintf(text, sizeof text, "kmsv2 Provider %s is not healthy, error: %.400s", k->name, own.message);
-        finish(k, text);
+        finish(k, text, false);
         return;
     }
     if (k->sealer && strcmp(k->sealer->head->key_id, r->key_id) == 0)
-        finish(k, NULL);
+        finish(k, NULL, false);
     else
         rotate(k, r->key_id);
 }
