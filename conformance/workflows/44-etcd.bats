@@ -57,12 +57,12 @@ ctl() {
     "$BIN/etcdctl" --endpoints "${ETCD#http://}" "$@"
 }
 
-up() { # DIR: a server over that etcd, with the identities of the first
+up() { # DIR [flag …]: a server over that etcd, with the identities of the first
     if [ "$1" != "$A" ]; then
         mkdir -p "$1/data"
         cp -a "$A/data/pki" "$1/data/"
     fi
-    server_up "$1" --disable controllers,scheduler --store "etcd=$ETCD"
+    server_up "$1" --disable controllers,scheduler --store "etcd=$ETCD" "${@:2}"
 }
 
 down() { # DIR
@@ -159,6 +159,37 @@ stock_values() {
 
 @test "values as a stock API server stores them are read" {
     each_etcd stock_values
+}
+
+sealed_values() {
+    local config=$BATS_TEST_TMPDIR/encryption.yaml key=0123456789abcdef0123456789abcdef hex
+    cat >"$config" <<CONFIG
+apiVersion: apiserver.config.k8s.io/v1
+kind: EncryptionConfiguration
+resources:
+- resources: [secrets]
+  providers:
+  - aescbc: {keys: [{name: one, secret: $(printf %s $key | base64)}]}
+  - identity: {}
+CONFIG
+    up "$A" --encryption-provider-config "$config"
+    # as a stock API server with that configuration leaves it: protobuf within the seal
+    hex=$(printf %s $key | od -v -An -tx1 | tr -d ' \n')
+    printf 'k8s\x00\n\x0c\n\x02v1\x12\x06Secret\x12*\n\x11\n\x01p\x1a\x07default*\x03u-1\x12\r\n\x04word\x12\x05proto\x1a\x06Opaque\x1a\x00"\x00' >"$BATS_TEST_TMPDIR/plain"
+    {
+        printf 'k8s:enc:aescbc:v1:one:ABCDEFGHIJKLMNOP'
+        openssl enc -aes-256-cbc -K "$hex" -iv "$(printf ABCDEFGHIJKLMNOP | od -v -An -tx1 | tr -d ' \n')" -in "$BATS_TEST_TMPDIR/plain"
+    } | ctl put /registry/secrets/default/p
+    [ "$(kubectl get secret p -o jsonpath='{.data.word}' | base64 -d)" = proto ]
+    kubectl label secret p seen=yes
+    [[ $(ctl get --print-value-only /registry/secrets/default/p | head -c 22) == k8s:enc:aescbc:v1:one: ]]
+    down "$A"
+    up "$A" --encryption-provider-config "$config"
+    [ "$(kubectl get secret p -o jsonpath='{.data.word}' | base64 -d)" = proto ]
+}
+
+@test "values sealed by a stock API server's configuration are read and kept so" {
+    each_etcd sealed_values
 }
 
 @test "a snapshot of servers on etcd, restored into an empty etcd" {
