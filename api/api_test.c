@@ -1,5 +1,6 @@
 /* The verbs through the in-process client, over the memory engine. */
 #include "api/client/client.h"
+#include "api/registry/services.h"
 #include "api/request.h"
 #include "api/server.h"
 #include "base/clock.h"
@@ -129,7 +130,8 @@ static int setup(void **state)
     for (size_t i = 0; i < n; i++)
         if (all[i]->storage_prefix.len && (!all[i]->stored_as || all[i]->stored_as == all[i]))
             stored[kept++] = all[i];
-    if (cache_create(server.kv, stored, kept, &server.cache, &err) < 0)
+    if (cache_create(server.kv, stored, kept, &server.cache, &err) < 0 ||
+        cache_add_keys(server.cache, STR(SERVICE_PORT_PREFIX), &err) < 0)
         fail_msg("%s", err.message);
     if (api_verbs_init(&server, &err) < 0)
         fail_msg("%s", err.message);
