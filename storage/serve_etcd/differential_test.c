@@ -95,7 +95,8 @@ static void on_answer(void *arg, const ProtobufCMessage *m, const struct err *e)
         if (m->descriptor ==
             &etcdserverpb__lease_leases_response__descriptor) { /* sorted by an end of the same second */
             const Etcdserverpb__LeaseLeasesResponse *r = (const void *)m;
-            qsort(r->leases, r->n_leases, sizeof *r->leases, by_lease);
+            if (r->n_leases)
+                qsort(r->leases, r->n_leases, sizeof *r->leases, by_lease);
         }
         size_t len = protobuf_c_message_get_packed_size(m);
         buf_reserve(&answers[who].packed, len + 1);
