@@ -1,6 +1,11 @@
-/* A full cluster: it raises an alarm and refuses writes until somebody makes room and takes the alarm back. This server
- * says so, and asks until it is over. */
+/* What can be wrong with a cluster that answers.
+ *
+ * A full one raises an alarm and refuses writes until somebody makes room and takes the alarm back: this server says
+ * so, and asks until it is over. One whose revision went back was replaced, or restored from a backup: nothing that is
+ * in memory here holds there, so nothing is answered until the server is started anew. */
 #include "storage/kv/etcd/etcd.h"
+
+#include <stdio.h>
 
 enum { ASK_EVERY_MS = 3000, NO_SPACE = 1 };
 
@@ -46,4 +51,20 @@ void etcd_full_over(struct etcd *e)
     e->full = false;
     timer_stop(&e->asking);
     etcd_trouble_set(e, NULL);
+}
+
+int etcd_went_back(struct etcd *e, int64_t floor, int64_t answered, struct err *err)
+{
+    char text[300];
+
+    if (answered >= floor)
+        return 0;
+    snprintf(
+        text, sizeof text,
+        "etcd at %s went back from revision %lld to %lld (it was replaced, or restored from a backup): restart this "
+        "server",
+        grpc_channel_endpoint(e->channel), (long long)floor, (long long)answered);
+    e->went_back = true;
+    etcd_trouble_set(e, text);
+    return err_set(err, ERR_CORRUPT, "%s", text);
 }

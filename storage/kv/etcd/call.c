@@ -29,6 +29,8 @@ struct etcd_call {
 
 void etcd_trouble_set(struct etcd *e, const char *text)
 {
+    if (!text && e->went_back)
+        return; /* for good */
     pthread_mutex_lock(&e->trouble_lock);
     bool was = e->in_trouble;
     e->in_trouble = text != NULL;

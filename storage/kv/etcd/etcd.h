@@ -77,7 +77,7 @@ struct etcd {
         struct etcd_chunk *first, *last;
     } watch;
     struct etcd_resync *resync; /* under way */
-    bool full;                  /* alarm.c */
+    bool full, went_back;       /* alarm.c */
     struct timer asking;
     struct etcd_wait *waits;   /* by revision */
     struct map expected;       /* key -> how many transactions with a cookie for it are under way, as a pointer */
@@ -86,6 +86,7 @@ struct etcd {
     struct etcd_lease_slot slots[ETCD_SHARED_LEASES];
     struct etcd_probe *probes, *probing;
     Etcdserverpb__RangeRequest probe_request;
+    int64_t probe_floor; /* what was published here when it was asked */
 
     struct { /* compact.c */
         struct timer timer;
@@ -121,6 +122,9 @@ void etcd_trouble_set(struct etcd *e, const char *text); /* NULL: over */
 const char *etcd_trouble(struct kv *kv);
 
 /* alarm.c */
+/* Whatever the majority answers is no older than what was known (`floor`) when it was asked. ERR_CORRUPT: another
+ * history stands there now. */
+int etcd_went_back(struct etcd *e, int64_t floor, int64_t answered, struct err *err);
 void etcd_full(struct etcd *e); /* a write was refused */
 void etcd_full_over(struct etcd *e);
 

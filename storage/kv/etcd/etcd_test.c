@@ -516,6 +516,38 @@ static void newest_and_compaction(void **state)
     kv_close(b);
 }
 
+/* ---- replaced by another ---- */
+
+static void newest_failed(void *arg, int64_t revision, const struct err *e)
+{
+    _Atomic int *code = arg;
+    assert_int_equal(revision, 0);
+    *code = e->code;
+}
+
+static void went_back(void **state)
+{
+    (void)state;
+    struct kv *kv = open_store("");
+    char command[128];
+    _Atomic int code = 0;
+
+    for (int i = 0; i < 10; i++)
+        put(kv, "k", "1", NULL);
+    etcd_server_kill(&server, SIGKILL);
+    snprintf(command, sizeof command, "rm -rf '%s/member'", server.dir);
+    assert_int_equal(system(command), 0);
+    etcd_server_start(&server);
+    for (int i = 0; i < 500 && etcdctl("", "endpoint health") != 0; i++)
+        usleep(20000);
+    kv_newest(kv, newest_failed, (void *)&code);
+    for (int i = 0; i < 1000 && !code; i++)
+        usleep(10000);
+    assert_int_equal(code, ERR_CORRUPT);
+    assert_non_null(strstr(kv_trouble(kv), "went back from revision 11 to 1"));
+    kv_close(kv);
+}
+
 /* ---- full ---- */
 
 static void full_and_mended(void **state)
@@ -757,6 +789,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup(starts_over, fresh),
         cmocka_unit_test_setup(leases_are_listed, fresh),
         cmocka_unit_test_setup(full_and_mended, fresh),
+        cmocka_unit_test_setup(went_back, fresh),
         cmocka_unit_test_setup(sign_in, fresh),
         cmocka_unit_test(with_certificates),
         cmocka_unit_test(three_members),

@@ -149,11 +149,14 @@ static void probe_answered(void *arg, const ProtobufCMessage *response, const st
     struct etcd *e = arg;
     const Etcdserverpb__RangeResponse *r = (const Etcdserverpb__RangeResponse *)response;
     struct etcd_probe *list = e->probing;
+    struct err own;
 
+    if (!err && etcd_went_back(e, e->probe_floor, r->header ? r->header->revision : 0, &own) < 0)
+        err = &own;
     e->probing = NULL;
     for (struct etcd_probe *next; list; list = next) {
         next = list->next;
-        list->done(list->arg, err || !r->header ? 0 : r->header->revision, err);
+        list->done(list->arg, err ? 0 : r->header->revision, err);
         free(list);
     }
     if (e->probes && !e->closing)
@@ -168,6 +171,7 @@ static void probe_start(struct etcd *e)
     e->probe_request.key =
         (ProtobufCBinaryData){.len = sizeof ETCD_COMPACT_KEY - 1, .data = (uint8_t *)(uintptr_t)ETCD_COMPACT_KEY};
     e->probe_request.count_only = true;
+    e->probe_floor = atomic_load(&e->revision);
     etcd_call(e, "/etcdserverpb.KV/Range", &e->probe_request.base, &etcdserverpb__range_response__descriptor, true,
               probe_answered, e);
 }

@@ -17,6 +17,7 @@ struct etcd_txn {
     size_t turned; /* 1 + the compare that an absent key fulfils in the nested form, 0: none */
     bool shared_lease, tried_again;
     bool awaited; /* by events of its keys */
+    int64_t floor;
     struct kv_txn_result result;
     struct etcd_wait wait;
 };
@@ -362,7 +363,8 @@ static void answered(void *arg, const ProtobufCMessage *response, const struct e
             r->responses[0]->response_case == ETCDSERVERPB__RESPONSE_OP__RESPONSE_RESPONSE_TXN)
             r = r->responses[0]->response_txn;
         t->result.succeeded = r->succeeded;
-        if (take_ops(t, r->responses, r->n_responses, &own) < 0)
+        if (etcd_went_back(e, t->floor, t->result.revision, &own) < 0 ||
+            take_ops(t, r->responses, r->n_responses, &own) < 0)
             err = &own;
     }
     if (err && err->code == ERR_NO_SPACE)
@@ -405,6 +407,7 @@ static void start(void *arg)
         return;
     bool safe = only_reads(t->txn->success, t->txn->n_success) && only_reads(t->txn->failure, t->txn->n_failure);
     expect(t, true);
+    t->floor = atomic_load(&e->revision);
     etcd_call(e, "/etcdserverpb.KV/Txn", &t->request.base, &etcdserverpb__txn_response__descriptor, safe, answered, t);
 }
 
