@@ -218,7 +218,15 @@ int local_lease_keep_alive(struct kv *base, int64_t id, struct err *err)
     if (!first)
         return 0;
     struct request r = {.kind = REQUEST_KEPT, .leases = &id, .n_leases = 1};
-    return kv_submit_wait(kv, &r, err);
+    int rc = kv_submit_wait(kv, &r, err);
+    if (rc < 0) { /* the next one writes it */
+        pthread_mutex_lock(&kv->lease_lock);
+        l = kv_lease_find(kv, id);
+        if (l)
+            l->kept = false;
+        pthread_mutex_unlock(&kv->lease_lock);
+    }
+    return rc;
 }
 
 int local_lease_revoke(struct kv *base, int64_t id, struct err *err)
