@@ -13,7 +13,7 @@ void batch_reset(struct batch *b, struct local *kv)
     b->table = ARENA_ARRAY(b->arena, struct pending *, b->n_slots);
     b->all.len = b->writes.len = b->events.len = b->granted.len = b->ended.len = 0;
     b->revision = atomic_load_explicit(&kv->revision, memory_order_relaxed);
-    b->now_ms = 0;
+    b->now_ms = b->history_bytes = 0;
     if (b->scratch.cap > 1u << 20)
         buf_free(&b->scratch);
 }
@@ -210,6 +210,8 @@ static void log_event(struct batch *b, enum kv_event_kind kind, struct pending *
 {
     struct log_entry entry = {.kind = kind, .prev_mod_revision = p->state.mod_revision, .key = p->key};
 
+    b->history_bytes += (int64_t)(p->state.size + 2 * p->key.len + 64);
+
     batch_write(b, KV_SPACE_LOG, record_log_key(b->arena, b->revision, b->index++), record_log_value(b->arena, &entry),
                 STR_NULL);
 }
@@ -268,6 +270,7 @@ int batch_put(struct batch *b, const struct kv_op *op, int64_t lease, struct err
         .mod_revision = b->revision,
         .version = p->state.version + 1,
         .lease = lease,
+        .size = (uint32_t)stored.len,
     };
     head.create_revision = next.create_revision;
     head.version = next.version;

@@ -26,6 +26,7 @@ struct batch {
     VEC(int64_t) granted, ended; /* leases */
     int64_t revision;            /* newest assigned */
     uint32_t index;              /* of the next event within it */
+    int64_t history_bytes;       /* what became history, about */
     struct buf scratch;
     int64_t now_ms;
 };

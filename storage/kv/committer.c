@@ -546,6 +546,7 @@ static void run_batch(struct local *kv, struct batch *b, struct request *list)
     settle_leases(b, rc < 0);
     if (rc == 0 && b->events.len) {
         atomic_store_explicit(&kv->revision, b->revision, memory_order_release);
+        atomic_fetch_add(&kv->history_written, b->history_bytes);
         kv_publish(&kv->kv, b->events.items, b->events.len, b->revision);
     }
     for (size_t i = 0; i < n; i++) {

@@ -55,24 +55,40 @@ int local_scrub(struct kv *base, struct err *err)
     return e->ops->scrub ? e->ops->scrub(e, err) : 1;
 }
 
-/* Remember when each revision was the newest, and answer the one that has just become too old (0 = none). */
-static int64_t sample_age(struct local *kv, int64_t now_ms)
+/* Remember when each revision was the newest and how much had become history by then. */
+static void sample(struct local *kv, int64_t now_ms)
 {
-    int64_t every_ms = kv->history_ms / (KV_SAMPLES - 2), old = 0;
-    size_t keep = 0;
+    int64_t written = atomic_load(&kv->history_written);
+    int64_t every_ms = kv->history_ms / (KV_SAMPLES / 2), every_bytes = atomic_load(&kv->history_bytes) / 32;
 
-    if (!kv->n_samples || now_ms - kv->samples[kv->n_samples - 1].at_ms >= every_ms) {
-        for (size_t i = 0; i < kv->n_samples; i++) {
-            if (now_ms - kv->samples[i].at_ms >= kv->history_ms)
-                old = kv->samples[i].revision;
-            else
-                kv->samples[keep++] = kv->samples[i];
-        }
-        if (keep == KV_SAMPLES) /* a clock that went back and forth: the oldest goes */
-            memmove(kv->samples, kv->samples + 1, --keep * sizeof kv->samples[0]);
-        kv->samples[keep].at_ms = now_ms;
-        kv->samples[keep].revision = local_revision(&kv->kv);
-        kv->n_samples = keep + 1;
+    if (kv->n_samples && now_ms - kv->samples[kv->n_samples - 1].at_ms < every_ms &&
+        written - kv->samples[kv->n_samples - 1].written < every_bytes)
+        return;
+    if (kv->n_samples == KV_SAMPLES)
+        memmove(kv->samples, kv->samples + 1, --kv->n_samples * sizeof kv->samples[0]);
+    kv->samples[kv->n_samples].at_ms = now_ms;
+    kv->samples[kv->n_samples].written = written;
+    kv->samples[kv->n_samples++].revision = local_revision(&kv->kv);
+}
+
+/* The newest sampled revision that has become too old, or behind which there is too much (then a quarter goes at once).
+ * 0 = none. */
+static int64_t outdated(struct local *kv, int64_t now_ms)
+{
+    int64_t limit = atomic_load(&kv->history_bytes), written = atomic_load(&kv->history_written), old = 0;
+    bool too_much = written - kv->compacted_written > limit;
+    size_t n = 0;
+
+    while (n < kv->n_samples && (now_ms - kv->samples[n].at_ms >= kv->history_ms ||
+                                 (too_much && written - kv->samples[n].written > limit / 4 * 3)))
+        n++;
+    if (too_much && n < kv->n_samples)
+        n++; /* the first that leaves little enough */
+    if (n) {
+        old = kv->samples[n - 1].revision;
+        kv->compacted_written = kv->samples[n - 1].written;
+        kv->n_samples -= n;
+        memmove(kv->samples, kv->samples + n, kv->n_samples * sizeof kv->samples[0]);
     }
     return old;
 }
@@ -178,9 +194,13 @@ static void compact(struct local *kv, int64_t mark, int64_t *at)
 
 static int64_t due_revision(struct local *kv, int64_t now_ms)
 {
-    int64_t old = sample_age(kv, now_ms), mark = kv->compact_to;
+    int64_t old, mark = kv->compact_to;
 
     kv->compact_to = 0;
+    sample(kv, now_ms);
+    for (size_t i = 0; i < kv->n_samples && kv->samples[i].revision <= mark; i++)
+        kv->compacted_written = kv->samples[i].written;
+    old = outdated(kv, now_ms);
     if (old > local_compacted_revision(&kv->kv)) {
         atomic_store(&kv->compacted, old);
         mark = old;

@@ -197,7 +197,8 @@ void kv_close(struct kv *kv); /* waits for the committer; NULL is fine */
 /* Engines. The directory is made (0700) when absent and locked; ERR_BUSY when another process holds it. */
 struct kv_rocksdb_options {
     const char *dir;
-    int64_t history_ms; /* how long old versions are kept, default 5 minutes */
+    int64_t history_ms;    /* how long old versions are kept, default 5 minutes */
+    int64_t history_bytes; /* and how much of them, about, default 1 GiB; counted from opening */
 };
 int kv_open_rocksdb(const struct kv_rocksdb_options *opt, struct kv **ret, struct err *err);
 int kv_open_memory(struct kv **ret, struct err *err);

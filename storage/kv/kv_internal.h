@@ -11,7 +11,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum { KV_TRANSFORMS_MAX = 16, KV_SHARED_LEASES = 16, KV_SAMPLES = 64 };
+enum { KV_TRANSFORMS_MAX = 16, KV_SHARED_LEASES = 16, KV_SAMPLES = 128 };
 
 enum request_kind { REQUEST_TXN, REQUEST_GRANT, REQUEST_REVOKE, REQUEST_KEPT, REQUEST_PROBE, REQUEST_WRITES };
 
@@ -54,7 +54,9 @@ struct local {
     struct kv kv;
     struct kv_engine *engine;
     int64_t history_ms;
+    _Atomic int64_t history_bytes; /* at most so much of it is kept */
     _Atomic int64_t revision, compacted;
+    _Atomic int64_t history_written; /* since the store was opened */
 
     pthread_mutex_t queue_lock;
     pthread_cond_t queue_ready;
@@ -77,9 +79,10 @@ struct local {
     bool keeper_stop, compacting;
     pthread_t keeper;
     struct {
-        int64_t at_ms, revision;
+        int64_t at_ms, revision, written;
     } samples[KV_SAMPLES];
     size_t n_samples;
+    int64_t compacted_written; /* of history_written, what is compacted */
 
     pthread_mutex_t trouble_lock;
     atomic_bool in_trouble;

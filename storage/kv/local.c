@@ -5,7 +5,9 @@
 
 #include <stdlib.h>
 
-enum { HISTORY_MS = 5 * 60 * 1000, FORMAT = 1 };
+enum { HISTORY_MS = 5 * 60 * 1000, FORMAT = 2 };
+
+#define HISTORY_BYTES (1ll << 30)
 
 static int load_number(struct local *kv, const char *name, int64_t absent, int64_t *ret, struct err *err)
 {
@@ -39,7 +41,7 @@ static int load(struct local *kv, struct err *err)
     if (format > FORMAT)
         return err_set(err, ERR_CORRUPT, "the store was written by a newer version (format %lld, this one reads %d)",
                        (long long)format, FORMAT);
-    if (!format) {
+    if (format < FORMAT) {
         struct arena *a = arena_create(0);
         struct kv_write note = {
             .space = KV_SPACE_META, .key = record_meta_key(a, 'm', STR("format")), .head = record_number(a, FORMAT)};
@@ -106,6 +108,7 @@ int kv_create(struct kv_engine *e, int64_t history_ms, struct kv **ret, struct e
     kv_init(&kv->kv, &local_ops);
     kv->engine = e;
     kv->history_ms = history_ms > 0 ? history_ms : HISTORY_MS;
+    atomic_store(&kv->history_bytes, HISTORY_BYTES);
     kv->queue_tail = &kv->queue_head;
     kv->pins.prev = kv->pins.next = &kv->pins;
     kv->lease_seed = (uint64_t)clock_wall_us();
@@ -151,5 +154,9 @@ int kv_open_rocksdb(const struct kv_rocksdb_options *opt, struct kv **ret, struc
     struct kv_engine *e;
     int rc = kv_engine_rocksdb(opt->dir, &e, err);
 
-    return rc < 0 ? rc : kv_create(e, opt->history_ms, ret, err);
+    if (rc == 0)
+        rc = kv_create(e, opt->history_ms, ret, err);
+    if (rc == 0 && opt->history_bytes > 0)
+        atomic_store(&local_of(*ret)->history_bytes, opt->history_bytes);
+    return rc;
 }

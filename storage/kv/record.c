@@ -169,21 +169,25 @@ struct str record_lease_key(struct arena *a, char kind, int64_t lease, struct st
 
 struct str record_state(struct arena *a, const struct key_state *s)
 {
-    char *p = arena_alloc(a, 32);
+    char *p = arena_alloc(a, 36);
 
+    for (int i = 0; i < 4; i++)
+        p[32 + i] = (char)(s->size >> (24 - 8 * i) & 0xff);
     record_put64(p, s->create_revision);
     record_put64(p + 8, s->mod_revision);
     record_put64(p + 16, s->version);
     record_put64(p + 24, s->lease);
-    return (struct str){p, 32};
+    return (struct str){p, 36};
 }
 
 bool record_parse_state(struct str value, struct key_state *ret)
 {
-    if (value.len != 32)
+    if (value.len != 32 && value.len != 36)
         return false;
     *ret = (struct key_state){record_get64(value.p), record_get64(value.p + 8), record_get64(value.p + 16),
-                              record_get64(value.p + 24)};
+                              record_get64(value.p + 24), 0};
+    for (size_t i = 32; i < value.len; i++)
+        ret->size = ret->size << 8 | (uint8_t)value.p[i];
     return true;
 }
 

@@ -2,7 +2,7 @@
  *
  *   versions   key, inverted revision  ->  flags, create revision, version, lease, transform byte, value
  *   log        revision, index         ->  kind, previous mod revision (0 = none), key
- *   meta       'k' key                 ->  create, mod, version, lease: the newest state of every living key
+ *   meta       'k' key                 ->  create, mod, version, lease, size: the newest state of every living key
  *              'l' lease               ->  ttl, expiry, whether it was ever kept alive
  *              'a' lease key           ->  nothing: the keys of a lease
  *              'm' name                ->  "revision", "compacted", "format"
@@ -24,6 +24,7 @@ struct version_head {
 
 struct key_state { /* of a key, newest */
     int64_t create_revision, mod_revision, version, lease;
+    uint32_t size; /* of the stored value; 0 where format 1 wrote it */
 };
 
 struct log_entry {
