@@ -12,7 +12,7 @@
 #include "cmd/options.h"
 
 extern const struct command bench_ready, bench_create, bench_seed, bench_fanout, bench_drain, bench_running,
-    bench_runtime, bench_fill, bench_watchers, bench_store, bench_load;
+    bench_runtime, bench_fill, bench_watchers, bench_store, bench_load, bench_compact, bench_snapshot;
 
 /* Where the server is and who asks: --url with --token, or --kubeconfig. */
 struct target {

@@ -7,9 +7,9 @@
 #include <string.h>
 #include <sys/resource.h>
 
-const struct command *const commands[] = {&bench_ready,    &bench_create,  &bench_seed,    &bench_fanout,
-                                          &bench_drain,    &bench_running, &bench_runtime, &bench_fill,
-                                          &bench_watchers, &bench_store,   &bench_load,    NULL};
+const struct command *const commands[] = {
+    &bench_ready, &bench_create,   &bench_seed,  &bench_fanout, &bench_drain,   &bench_running,  &bench_runtime,
+    &bench_fill,  &bench_watchers, &bench_store, &bench_load,   &bench_compact, &bench_snapshot, NULL};
 
 void die(const char *fmt, ...)
 {
