@@ -18,9 +18,19 @@ setup_file() {
         --listen-peer-urls "http://127.0.0.1:$peer" --initial-advertise-peer-urls "http://127.0.0.1:$peer" \
         --initial-cluster "default=http://127.0.0.1:$peer" >"$DIR/etcd.log" 2>&1 3>&- &
     echo $! >"$DIR/etcd-pid"
-    for n in 1 2 3; do up "$n" $QUICK; done
+    # the first starts on an empty store race
+    mkdir -p "$DIR/1"
+    "$SKIFF" server --data-dir "$DIR/1/data" --store memory --listen 127.0.0.1:0 >"$DIR/pki.out" 2>&1 3>&- &
+    port=$!
+    for _ in $(seq 100); do grep -q 'is ready' "$DIR/pki.out" && break || sleep 0.05; done
+    kill $port
+    wait $port
+    peer=""
+    for n in 1 2 3; do up "$n" $QUICK & peer="$peer $!"; done
+    for port in $peer; do wait "$port"; done
     # knows the first server alone; learns the others
-    "$SKIFF" agent --kubeconfig "$(config 1)" --simulated 3 --node-name sim >"$DIR/agent.log" 2>&1 3>&- &
+    sed '/extensions:/,/name: skiff-servers/d' "$(config 1)" >"$DIR/agent.kubeconfig"
+    "$SKIFF" agent --kubeconfig "$DIR/agent.kubeconfig" --simulated 3 --node-name sim >"$DIR/agent.log" 2>&1 3>&- &
     echo $! >"$DIR/agent-pid"
 }
 
@@ -126,6 +136,23 @@ since() { # NANOSECONDS-THEN: in milliseconds
             -o 'jsonpath={.items[0].reason}: {.items[0].message}') == "LeaderElection: $(holder 3 $lease) became leader" ]]
     done
     [ "$(cat "$DIR"/[123]/err | grep -c 'kube-scheduler: .* became leader')" = 1 ]
+}
+
+@test "of two who ask two servers for the same port or address at once, one gets it" {
+    local yaml='apiVersion: v1\nkind: Service\nmetadata: {name: %s}\nspec: {%sports: [{port: 80%s}]}\n'
+    for i in $(seq 6); do
+        printf "$yaml" "p1-$i" 'type: NodePort, ' ", nodePort: $((30000 + i))" | k 1 create -f - >"$DIR/one" 2>&1 3>&- &
+        printf "$yaml" "p2-$i" 'type: NodePort, ' ", nodePort: $((30000 + i))" | k 2 create -f - >"$DIR/two" 2>&1 || true
+        wait $! || true
+        [ "$(grep -c created "$DIR/one" "$DIR/two" | grep -c ':1')" = 1 ]
+        grep -q 'provided port is already allocated' "$DIR/one" "$DIR/two"
+        printf "$yaml" "q1-$i" "clusterIP: 10.96.0.10$i, " "" | k 3 create -f - >"$DIR/one" 2>&1 3>&- &
+        printf "$yaml" "q2-$i" "clusterIP: 10.96.0.10$i, " "" | k 2 create -f - >"$DIR/two" 2>&1 || true
+        wait $! || true
+        [ "$(grep -c created "$DIR/one" "$DIR/two" | grep -c ':1')" = 1 ]
+        grep -q 'provided IP is already allocated' "$DIR/one" "$DIR/two"
+    done
+    k 1 get services -o name | grep -v /kubernetes | xargs kubectl --kubeconfig "$(config 1)" delete >/dev/null
 }
 
 @test "all servers are endpoints of the kubernetes Service" {
