@@ -7,14 +7,31 @@
 #include <stdio.h>
 #include <unistd.h>
 
+enum { WRITE_BACK = 2 << 20 };
+
 int snapshot_file_create(struct snapshot_file *f, const char *path, struct err *err)
 {
     if (snprintf(f->path, sizeof f->path, "%s", path) >= (int)sizeof f->path)
         return err_set(err, ERR_BAD_REQUEST, "the path is too long");
     snprintf(f->partial, sizeof f->partial, "%s.partial", path);
     f->bytes = 0;
+    f->begun = f->waited = 0;
     f->fd = open(f->partial, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     return f->fd < 0 ? err_set_errno(err, ERR_IO, errno, "create %s", f->partial) : 0;
+}
+
+/* To the disk as it comes, some MB at a time: all at once at the end would hold up what the store syncs meanwhile. */
+static void write_back(struct snapshot_file *f)
+{
+    off_t due = (off_t)(f->bytes - f->bytes % WRITE_BACK), begun = f->begun;
+    if (due <= begun)
+        return;
+    sync_file_range(f->fd, begun, due - begun, SYNC_FILE_RANGE_WRITE);
+    if (begun > f->waited)
+        sync_file_range(f->fd, f->waited, begun - f->waited,
+                        SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
+    f->waited = begun;
+    f->begun = due;
 }
 
 int snapshot_file_add(struct snapshot_file *f, struct str bytes, struct err *err)
@@ -28,6 +45,7 @@ int snapshot_file_add(struct snapshot_file *f, struct str bytes, struct err *err
         at += (size_t)n;
     }
     f->bytes += bytes.len;
+    write_back(f);
     return 0;
 }
 

@@ -6,10 +6,13 @@
 #include "storage/snapshot/summary.h"
 #include "storage/snapshot/writer.h"
 
+#include <sys/types.h>
+
 struct snapshot_file {
     int fd;
     char path[4096], partial[4200];
     uint64_t bytes;
+    off_t begun, waited; /* how far writing it to the disk has begun, and has ended */
 };
 
 int snapshot_file_create(struct snapshot_file *f, const char *path, struct err *err);
