@@ -39,7 +39,7 @@ bool crypt_is_sealed(struct str stored);
 struct str crypt_key_id(struct str sealed);
 bool crypt_has_key(const struct crypt *c, struct str key_id);
 
-/* Whether crypt_seal can do its work now: ERR_UNAVAILABLE while a service has not given a key. */
+/* Whether crypt_seal can do its work now: ERR_INTERNAL while a service has given no key. */
 int crypt_can_seal(const struct crypt *c, struct str key, struct err *err);
 
 /* Key management services: whether there are any; NULL when all are well, else why not; wait until they are, at most so

@@ -57,7 +57,7 @@ static void write_time(int64_t wall_ms, char ret[32])
 static int no_key(struct kms *k, struct err *err)
 {
     pthread_mutex_lock(&k->lock);
-    int rc = err_set(err, ERR_UNAVAILABLE, "KMS provider %s has given no key yet: %s", k->name,
+    int rc = err_set(err, ERR_INTERNAL, "KMS provider %s has given no key yet: %s", k->name,
                      k->trouble[0] ? k->trouble : "it has not answered");
     pthread_mutex_unlock(&k->lock);
     return rc;
@@ -70,7 +70,7 @@ static int expired(const struct kms_sealer *s, int64_t until_ms, struct err *err
     kms_hash(s->head->key_id, hash);
     write_time(wall_ms - (clock_mono_ms() - until_ms), then);
     write_time(wall_ms, now);
-    return err_set(err, ERR_UNAVAILABLE, "encryptedDEKSource with keyID hash \"%s\" expired at %s (current time is %s)",
+    return err_set(err, ERR_INTERNAL, "encryptedDEKSource with keyID hash \"%s\" expired at %s (current time is %s)",
                    hash, then, now);
 }
 

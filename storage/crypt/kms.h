@@ -47,7 +47,7 @@ bool kms_wait_healthy(struct kms *k, int64_t timeout_ms);
  * the last look is some time ago. */
 const char *kms_trouble(struct kms *k);
 
-/* Appends the stored form without its prefix. ERR_UNAVAILABLE while there is no key to seal with. */
+/* Appends the stored form without its prefix. ERR_INTERNAL, upstream's answer, while there is no key for it. */
 int kms_seal(struct kms *k, struct str about, struct str plain, struct buf *out, struct err *err);
 int kms_open(struct kms *k, struct str about, struct str sealed, struct buf *out, bool *ret_current, struct err *err);
 /* Whether kms_seal can do its work now. */
