@@ -87,5 +87,7 @@ void verb_answer_store_err(struct api_request *req, const struct err *err)
     struct err e = *err;
     if (err->code == ERR_UNAVAILABLE && req->exchange)
         api_err_bare(req, &e, "%s", theirs ? theirs : "etcdserver: request timed out");
+    else if (err->code == ERR_TIMEOUT && req->exchange && !strstr(err->message, "Too large resource version"))
+        err_set(&e, ERR_TIMEOUT, "request did not complete within requested timeout - context deadline exceeded");
     api_answer_err(req, &e);
 }

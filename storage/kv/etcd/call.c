@@ -121,7 +121,12 @@ static void listen_on(void *arg)
     if (oldest_ms != INT64_MAX && oldest_ms > e->heard_ms)
         e->heard_ms = oldest_ms;
     if (oldest_ms != INT64_MAX && now_ms - e->heard_ms > ETCD_SILENCE_MS) {
+        char text[200];
+
         e->heard_ms = now_ms;
+        snprintf(text, sizeof text, "etcd at %s does not answer", grpc_channel_endpoint(e->channel));
+        e->silent = true;
+        etcd_trouble_set(e, text);
         etcd_fail_over(e);
     }
     if (e->calls && !e->closing)
@@ -137,6 +142,9 @@ static void on_answer(void *arg, const ProtobufCMessage *response, const struct 
     c->grpc = NULL;
     if (!err) {
         e->heard_ms = clock_mono_ms();
+        if (e->silent)
+            etcd_trouble_set(e, NULL);
+        e->silent = false;
         call_end(c, response, NULL);
         return;
     }

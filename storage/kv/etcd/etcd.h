@@ -78,6 +78,7 @@ struct etcd {
     } watch;
     struct etcd_resync *resync; /* under way */
     bool full, went_back;       /* alarm.c */
+    bool silent;                /* call.c: calls stay without an answer; nothing else is known to be wrong */
     struct timer asking;
     struct etcd_wait *waits;   /* by revision */
     struct map expected;       /* key -> how many transactions with a cookie for it are under way, as a pointer */

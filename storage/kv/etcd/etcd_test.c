@@ -516,6 +516,30 @@ static void newest_and_compaction(void **state)
     kv_close(b);
 }
 
+/* ---- it hangs ---- */
+
+static void hung(void **state)
+{
+    (void)state;
+    struct kv *kv = open_store("");
+    struct newest n = {0};
+
+    put(kv, "k", "1", NULL);
+    kill(server.pid, SIGSTOP);
+    kv_newest(kv, got_newest, &n);
+    for (int i = 0; i < 1000 && !kv_trouble(kv); i++)
+        usleep(10000);
+    assert_non_null(strstr(kv_trouble(kv), "does not answer"));
+    kill(server.pid, SIGCONT);
+    for (int i = 0; i < 1000 && !n.revision; i++)
+        usleep(10000);
+    assert_int_equal(n.revision, 2);
+    for (int i = 0; i < 500 && kv_trouble(kv); i++)
+        usleep(10000);
+    assert_null(kv_trouble(kv));
+    kv_close(kv);
+}
+
 /* ---- replaced by another ---- */
 
 static void newest_failed(void *arg, int64_t revision, const struct err *e)
@@ -790,6 +814,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup(leases_are_listed, fresh),
         cmocka_unit_test_setup(full_and_mended, fresh),
         cmocka_unit_test_setup(went_back, fresh),
+        cmocka_unit_test_setup(hung, fresh),
         cmocka_unit_test_setup(sign_in, fresh),
         cmocka_unit_test(with_certificates),
         cmocka_unit_test(three_members),

@@ -203,6 +203,7 @@ static void on_done(void *arg, const struct err *err)
 
     snprintf(text, sizeof text, "etcd at %s cannot be reached: %s", grpc_channel_endpoint(e->channel),
              err ? err->message : "it ended the watch");
+    e->silent = false;
     etcd_trouble_set(e, text);
     if (err && strstr(err->message, "auth token"))
         etcd_authenticate(e);
