@@ -232,6 +232,11 @@ static void stop(void *arg)
             leader_resign(p->planes[i].leader, on_left, &p->planes[i]);
 }
 
+static void pass(void *arg)
+{
+    finished(arg);
+}
+
 int planes_start(struct api_server *server, const struct planes_options *opt, struct planes **ret, struct err *err)
 {
     struct planes *p = MEM_NEW(struct planes);
@@ -269,6 +274,7 @@ void planes_stop(struct planes *p)
     if (!p)
         return;
     run_on_loop(p, stop);
+    run_on_loop(p, pass); /* behind what the cache had sent before nobody watched any more */
 }
 
 void planes_destroy(struct planes *p)
