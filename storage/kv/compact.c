@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { SLICE_ENTRIES = 256, PAUSE_MS = 2, PROBE_FIRST_MS = 125, PROBE_LAST_MS = 2000 };
+enum { SLICE_ENTRIES = 256, PAUSE_MS = 2, PROBE_FIRST_MS = 125, PROBE_LAST_MS = 2000, REST_MS = 3000 };
 
 void kv_keeper_poke(struct local *kv)
 {
@@ -223,11 +223,30 @@ static int64_t look_at_trouble(struct local *kv, int64_t *pause_ms)
     return *pause_ms ? *pause_ms : 1000;
 }
 
+struct rest {
+    int64_t revision, since_ms;
+    bool settled;
+};
+
+/* Once nothing has been written for a while. */
+static void look_at_rest(struct local *kv, struct rest *r, int64_t now_ms)
+{
+    int64_t revision = local_revision(&kv->kv);
+
+    if (revision != r->revision)
+        *r = (struct rest){.revision = revision, .since_ms = now_ms};
+    if (r->settled || now_ms - r->since_ms < REST_MS || atomic_load(&kv->in_trouble) || !kv->engine->ops->settle)
+        return;
+    kv->engine->ops->settle(kv->engine);
+    r->settled = true;
+}
+
 void *kv_keeper_main(void *arg)
 {
     struct local *kv = arg;
     int64_t at = 0;       /* a crash may have left entries below the mark: the first walk starts at the beginning */
     int64_t pause_ms = 0; /* between probes */
+    struct rest rest = {.settled = true, .revision = local_revision(&kv->kv)};
 
     pthread_mutex_lock(&kv->keeper_lock);
     while (!kv->keeper_stop) {
@@ -239,6 +258,7 @@ void *kv_keeper_main(void *arg)
         if (kv->keeper_stop)
             break;
         pthread_mutex_unlock(&kv->keeper_lock);
+        look_at_rest(kv, &rest, now_ms);
         int64_t longest_ms = look_at_trouble(kv, &pause_ms), next_ms = kv_leases_expire(kv, now_ms);
         pthread_mutex_lock(&kv->keeper_lock);
         int64_t left_ms = next_ms - clock_mono_ms();

@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -24,7 +23,6 @@
 
 /* ---- the calls ---- */
 
-enum { LOOKED_AT = 4 }; /* calls until the engine has seen that the directory can be written */
 enum { WRITES = 1, SYNCS = 2, NAMES = 4, EVERYTHING = 7 };
 static atomic_int failing_errno, failing_kinds, calls_left; /* calls_left: that still work */
 static atomic_int n_calls;
@@ -300,9 +298,7 @@ static void opening(void **state)
                 if (existing)
                     assert_int_equal(in_child(fill, NULL, 30), 0);
                 got = in_child(at_open, &faults[i], n);
-                /* a disk that breaks between the engine's own look at it and RocksDB's next calls: some of those end
-                 * in an assert of RocksDB; what is on disk is well all the same */
-                if ((got < 0 && (got != -SIGABRT || n < LOOKED_AT)) || got > 2)
+                if (got < 0 || got > 2)
                     fail_msg("errno %d on %d from call %d on: %d", faults[i].code, faults[i].kinds, n, got);
                 refused += got > 0;
                 int again = in_child(check_after, NULL, existing ? 30 : 0);

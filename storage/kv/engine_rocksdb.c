@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "storage/kv/kv_engine.h"
 #include "storage/kv/record.h"
+#include "storage/kv/rocksdb_log.h"
 #include "storage/kv/rocksdb_resume.h"
 #include "storage/kv/wal.h"
 
@@ -20,6 +21,7 @@
 
 #define OPEN_SPACE_BYTES (4u << 20)
 #define BATCH_KEEP_BYTES (2u << 20)
+#define SETTLE_BYTES (1u << 20)
 #define BLOB_GC_CUTOFF "0.1" /* texts, since they are changed for a while in scrubbing */
 #define BLOB_GC_THRESHOLD "0.5"
 
@@ -35,6 +37,7 @@ struct rocksdb_engine {
     rocksdb_cache_t *cache;
     rocksdb_readoptions_t *read, *scan;
     rocksdb_writeoptions_t *sync, *no_sync;
+    rocksdb_flushoptions_t *flush;
     /* the writer's */
     rocksdb_writebatch_t *batch;
     const struct kv_write **order;
@@ -435,9 +438,7 @@ static void set_options(struct rocksdb_engine *r, struct rocksdb_env_t *env)
         rocksdb_options_set_stats_dump_period_sec(o, 0);
         rocksdb_options_set_stats_persist_period_sec(o, 0);
         rocksdb_options_set_skip_stats_update_on_db_open(o, 1);
-        rocksdb_options_set_info_log_level(o, 3); /* errors */
-        rocksdb_options_set_keep_log_file_num(o, 2);
-        rocksdb_options_set_max_log_file_size(o, 1 << 20);
+        rocksdb_log_here(o);
         rocksdb_options_set_max_manifest_file_size(o, 4 << 20);
         rocksdb_options_set_bytes_per_sync(o, 1 << 20);
         rocksdb_options_set_avoid_unnecessary_blocking_io(o, 1);
@@ -478,6 +479,11 @@ static void set_options(struct rocksdb_engine *r, struct rocksdb_env_t *env)
     r->sync = rocksdb_writeoptions_create();
     rocksdb_writeoptions_set_sync(r->sync, 1);
     r->no_sync = rocksdb_writeoptions_create();
+    r->flush = rocksdb_flushoptions_create();
+    rocksdb_flushoptions_set_wait(r->flush, 0);
+    rocksdb_env_t *system = rocksdb_create_default_env();
+    rocksdb_env_lower_thread_pool_cpu_priority(system); /* compaction; flushing keeps its own */
+    rocksdb_env_destroy(system);
 }
 
 /* ---- opening, closing, opening again ---- */
@@ -558,6 +564,30 @@ static int rocks_recover(struct kv_engine *e, struct err *err)
     return open_again(r, err);
 }
 
+static void rocks_close(struct kv_engine *e);
+
+/* What was written leaves its memory tables, and the logs become short. */
+static void rocks_settle(struct kv_engine *e)
+{
+    struct rocksdb_engine *r = (struct rocksdb_engine *)e;
+
+    if (e->ops->close != rocks_close)
+        return; /* a wrapper's, that did not think of it */
+    pthread_rwlock_rdlock(&r->open);
+    for (int i = 0; i < KV_SPACES && r->db; i++) {
+        uint64_t size;
+        char *text = NULL;
+
+        if (rocksdb_property_int_cf(r->db, r->cf[i], "rocksdb.cur-size-active-mem-table", &size) != 0 ||
+            size < SETTLE_BYTES)
+            continue;
+        rocksdb_flush_cf(r->db, r->flush, r->cf[i], &text);
+        if (text)
+            rocksdb_free(text); /* the next write meets it */
+    }
+    pthread_rwlock_unlock(&r->open);
+}
+
 static void rocks_close(struct kv_engine *e)
 {
     struct rocksdb_engine *r = (struct rocksdb_engine *)e;
@@ -575,6 +605,7 @@ static void rocks_close(struct kv_engine *e)
         rocksdb_readoptions_destroy(r->scan);
         rocksdb_writeoptions_destroy(r->sync);
         rocksdb_writeoptions_destroy(r->no_sync);
+        rocksdb_flushoptions_destroy(r->flush);
     }
     if (r->batch)
         rocksdb_writebatch_destroy(r->batch);
@@ -605,6 +636,7 @@ int kv_engine_rocksdb_in(const char *dir, struct rocksdb_env_t *env, struct kv_e
         .cursor_next = rocks_cursor_next,
         .cursor_close = rocks_cursor_close,
         .recover = rocks_recover,
+        .settle = rocks_settle,
         .close = rocks_close,
         .scrub = rocks_scrub,
     };

@@ -39,6 +39,8 @@ struct kv_engine_ops {
     void (*cursor_close)(struct kv_cursor *c);
     /* A write has failed: try to make the engine writable again, without what failed. */
     int (*recover)(struct kv_engine *e, struct err *err);
+    /* Nobody has written for a while: memory that only buffers may go. May be NULL. */
+    void (*settle)(struct kv_engine *e);
     void (*close)(struct kv_engine *e);
     /* kv_scrub; NULL: there are no files. */
     int (*scrub)(struct kv_engine *e, struct err *err);
