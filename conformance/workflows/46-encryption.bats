@@ -115,7 +115,7 @@ not_ready() { ready 500; }
     # It comes back while the server waits for it.
     (sleep 2 && "$(dirname "$SKIFF")/kms-plugin" "$DIR" >/dev/null 2>&1 3>&- & echo $! >"$DIR/plugin.soon") 3>&-
     start
-    plugin=$(pgrep -f "kms-plugin $DIR")
+    plugin=$(pgrep -f "kms-plugin $DIR\$")
     echo "$plugin" >"$DIR/plugin"
     logged 'waiting up to'
     [ "$(word)" = correct-horse-battery ]

@@ -8,7 +8,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#define MARK "/skiff/encryption/sealed-with"
+#define MARK "/skiff/encryption/sealed-with" /* what this server last brought the store to */
+#define UNCLEAN "/skiff/encryption/unclean"  /* its files hold what was rewritten, up to that revision */
 #define FIRST STR("/registry/")
 
 enum {
@@ -91,10 +92,10 @@ static bool copy_value(void *arg, const struct kv_pair *p)
     return false;
 }
 
-static struct str mark_of(const struct crypt *c, struct arena *a)
+static struct str own_key(const struct crypt *c, struct arena *a, const char *what)
 {
     struct str id = crypt_server_id(c, a);
-    return arena_printf(a, MARK "/" STR_FMT, STR_ARG(id));
+    return arena_printf(a, "%s/" STR_FMT, what, STR_ARG(id));
 }
 
 static int mark_read(struct kv *kv, struct str mark, struct buf *out, struct err *err)
@@ -110,6 +111,44 @@ static int mark_write(struct kv *kv, struct arena *a, struct str mark, struct st
     return kv_txn_wait(kv, a, &txn, &result, err);
 }
 
+/* ---- files that are to be cleaned ---- */
+
+static int unclean_write(struct crypt *c, struct kv *kv, struct err *err)
+{
+    struct arena *a = arena_create(0);
+    int rc = mark_write(kv, a, own_key(c, a, UNCLEAN), arena_printf(a, "%lld", (long long)kv_revision(kv)), err);
+    arena_destroy(a);
+    return rc;
+}
+
+/* 0: they are clean. */
+static int64_t unclean_read(struct crypt *c, struct kv *kv)
+{
+    struct arena *a = arena_create(0);
+    struct buf text = {0};
+    struct err err;
+    int64_t revision = 0;
+    if (mark_read(kv, own_key(c, a, UNCLEAN), &text, &err) < 0 || !str_to_i64(buf_str(&text), &revision))
+        revision = 0;
+    buf_free(&text);
+    arena_destroy(a);
+    return revision;
+}
+
+static void unclean_remove(struct crypt *c, struct kv *kv)
+{
+    struct arena *a = arena_create(0);
+    struct kv_op op = {.kind = KV_DELETE, .key = own_key(c, a, UNCLEAN)};
+    struct kv_txn txn = {.success = &op, .n_success = 1};
+    struct kv_txn_result result;
+    struct err err;
+    if (kv_txn_wait(kv, a, &txn, &result, &err) < 0)
+        log_warn("storage", "files that are clean will be cleaned again: %s", err.message);
+    arena_destroy(a);
+}
+
+/* ---- one run ---- */
+
 static int run_slice(struct kv *kv, struct slice_state *s, struct reseal_counts *counts, struct err *err)
 {
     struct buf from = s->next;
@@ -118,6 +157,8 @@ static int run_slice(struct kv *kv, struct slice_state *s, struct reseal_counts 
     s->more = false;
     crypt_seen_reset();
     int rc = kv_range(kv, buf_str(&from), kv_prefix_end(s->arena, FIRST), 0, 0, look, s, NULL, err);
+    if (rc == 0 && s->n_stale && !counts->written) /* first, so that a crash forgets nothing */
+        rc = unclean_write(s->crypt, kv, err);
     for (size_t i = 0; rc == 0 && i < s->n_stale; i++) {
         bool written = false;
         rc = rewrite(kv, s->arena, &s->stale[i], &written, err);
@@ -162,7 +203,7 @@ static int run_slices(struct crypt *c, struct kv *kv, atomic_bool *stop, struct 
 int reseal_run(struct crypt *c, struct kv *kv, atomic_bool *stop, struct reseal_counts *ret, struct err *err)
 {
     struct arena *a = arena_create(0);
-    struct str wanted = crypt_fingerprint(c, a), mark = mark_of(c, a);
+    struct str wanted = crypt_fingerprint(c, a), mark = own_key(c, a, MARK);
     struct buf had = {0};
     bool done = false;
     pthread_once(&figures_once, register_figures);
@@ -190,6 +231,8 @@ static void scrub(struct reseal *r)
     struct err err;
     int64_t started_ms = clock_mono_ms();
     int rc = kv_scrub(r->kv, &err);
+    if (rc >= 0)
+        unclean_remove(r->crypt, r->kv);
     if (rc < 0)
         log_warn("storage", "files could not be cleaned of what was sealed anew: %s", err.message);
     else if (rc == 0)
@@ -207,7 +250,7 @@ static void pause_ms(struct reseal *r, uint64_t generation, int64_t ms)
 static void *run(void *arg)
 {
     struct reseal *r = arg;
-    int64_t scrub_above = 0; /* once history is compacted to here; 0 = nothing to clean */
+    int64_t scrub_above = unclean_read(r->crypt, r->kv); /* once history is compacted to here; 0 = nothing to clean */
     while (!atomic_load(&r->stop)) {
         struct reseal_counts counts;
         struct err err = ERR_INIT;
@@ -219,8 +262,11 @@ static void *run(void *arg)
         else if (rc == 0 && counts.written && !atomic_load(&r->stop))
             log_info("storage", "all stored values are sealed as configured: %lld read, %lld sealed anew",
                      (long long)counts.seen, (long long)counts.written);
-        if (counts.written)
+        if (counts.written) {
             scrub_above = kv_revision(r->kv);
+            if (unclean_write(r->crypt, r->kv, &err) < 0)
+                log_warn("storage", "that files are to be cleaned is not noted: %s", err.message);
+        }
         while (scrub_above && rc >= 0 && !atomic_load(&r->stop) && crypt_generation(r->crypt) == generation) {
             if (kv_compacted_revision(r->kv) >= scrub_above) {
                 scrub(r);
