@@ -301,5 +301,5 @@ new_secret() { head -c 32 /dev/urandom | base64; }
     with_config 'kms: {name: x}'
     ! server_up "$DIR" --encryption-provider-config "$DIR/encryption.yaml"
     rm -f "$DIR/pid"
-    grep -q 'provider kms is not known: use aesgcm, aescbc, secretbox or identity' "$DIR/err"
+    grep -q 'KMS v1 is deprecated and not supported: use a plugin of KMS v2 and say apiVersion: v2' "$DIR/err"
 }
