@@ -363,11 +363,42 @@ static void step_hash(void)
         call("/etcdserverpb.Maintenance/HashKV", &q.base, &etcdserverpb__hash_kvresponse__descriptor);
 }
 
+/* Page after page of one revision, as API servers read lists; writes go on between them. */
+static void step_pages(void)
+{
+    Etcdserverpb__RangeRequest q = ETCDSERVERPB__RANGE_REQUEST__INIT;
+    Etcdserverpb__PutRequest *between = put();
+    q.key = bytes(STR("/k/"));
+    q.range_end = bytes(STR("/k0"));
+    q.limit = 1 + below(4);
+    q.keys_only = one_in(2);
+    for (int i = 0; i < 2 * N_KEYS; i++) {
+        call("/etcdserverpb.KV/Range", &q.base, &etcdserverpb__range_response__descriptor);
+        struct str packed = buf_str(&answers[THEIRS].packed);
+        if (answers[THEIRS].err.code)
+            break;
+        Etcdserverpb__RangeResponse *r =
+            etcdserverpb__range_response__unpack(NULL, packed.len, (const uint8_t *)packed.p);
+        bool more = r->more;
+        if (more)
+            q.key = bytes(arena_printf(arena, "%.*s%c", (int)r->kvs[r->n_kvs - 1]->key.len,
+                                       (char *)r->kvs[r->n_kvs - 1]->key.data, 0));
+        q.revision = q.revision ? q.revision : r->header->revision;
+        etcdserverpb__range_response__free_unpacked(r, NULL);
+        if (!more)
+            break;
+        if (i == 1)
+            call("/etcdserverpb.KV/Put", &between->base, &etcdserverpb__put_response__descriptor);
+    }
+}
+
 static void step(void)
 {
     uint32_t what = below(100);
     arena_reset(arena);
-    if (what < 30)
+    if (what < 5)
+        step_pages();
+    else if (what < 30)
         call("/etcdserverpb.KV/Range", &range()->base, &etcdserverpb__range_response__descriptor);
     else if (what < 50)
         call("/etcdserverpb.KV/Put", &put()->base, &etcdserverpb__put_response__descriptor);

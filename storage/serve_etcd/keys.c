@@ -1,4 +1,5 @@
 /* Range and Compact. */
+#include "base/mem.h"
 #include "storage/serve_etcd/serve_internal.h"
 
 #include <stdlib.h>
@@ -88,28 +89,119 @@ Etcdserverpb__RangeResponse *serve_range_end(struct serve_range *r)
     return out;
 }
 
+/* ---- pages ----
+ *
+ * Every answer tells how many keys the whole range has. Who reads it page by page asks again and again from behind the
+ * last key at one revision; then the number follows from the page before, and nothing needs to be counted. */
+
+static void remember_page(struct serve_etcd *s, const Etcdserverpb__RangeRequest *q, int64_t revision,
+                          const Etcdserverpb__RangeResponse *out)
+{
+    struct serve_page *page = &s->pages[s->next_page++ % SERVE_PAGES];
+
+    free((char *)(uintptr_t)page->key.p);
+    free((char *)(uintptr_t)page->end.p);
+    struct str last = serve_str(out->kvs[out->n_kvs - 1]->key), end = serve_str(q->range_end);
+    *page = (struct serve_page){.revision = revision, .left = out->count - (int64_t)out->n_kvs};
+    char *key = mem_alloc(last.len + 1);
+    memcpy(key, last.p, last.len);
+    key[last.len] = 0;
+    page->key = (struct str){key, last.len + 1};
+    page->end = (struct str){mem_dup(end.p, end.len), end.len};
+}
+
+static int64_t known_count(const struct serve_etcd *s, const Etcdserverpb__RangeRequest *q) /* -1: it is not */
+{
+    for (size_t i = 0; i < SERVE_PAGES && q->revision > 0; i++)
+        if (s->pages[i].revision == q->revision && str_eq(s->pages[i].key, serve_str(q->key)) &&
+            str_eq(s->pages[i].end, serve_str(q->range_end)))
+            return s->pages[i].left;
+    return -1;
+}
+
+void serve_pages_finish(struct serve_etcd *s)
+{
+    for (size_t i = 0; i < SERVE_PAGES; i++) {
+        free((char *)(uintptr_t)s->pages[i].key.p);
+        free((char *)(uintptr_t)s->pages[i].end.p);
+    }
+}
+
+/* ---- Range: of one key at once, of many on a worker's thread ---- */
+
+struct reading {
+    struct grpc_incoming *call;
+    const Etcdserverpb__RangeRequest *request;
+    bool in_order; /* nothing is left out, nothing sorted: a page may follow */
+    int64_t count, revision;
+    Etcdserverpb__RangeResponse *response;
+    int rc;
+    struct err err;
+};
+
+static void read_work(void *arg)
+{
+    struct reading *r = arg;
+    const Etcdserverpb__RangeRequest *q = r->request;
+    struct serve_etcd *s = serve_of(r->call);
+    struct serve_range range;
+
+    serve_range_begin(&range, s, r->call->arena, q);
+    r->rc = kv_range(s->kv, serve_str(q->key), serve_end(q->range_end), q->revision > 0 ? q->revision : 0,
+                     r->count >= 0 ? range.most : 0, serve_range_take, &range, &r->revision, &r->err);
+    if (r->rc < 0)
+        return;
+    if (r->count >= 0)
+        range.count = r->count;
+    r->response = serve_range_end(&range);
+}
+
+static void read_answer(struct reading *r)
+{
+    struct grpc_incoming *c = r->call;
+    struct serve_etcd *s = serve_of(c);
+
+    if (r->rc < 0) {
+        serve_fail(c, &r->err);
+        return;
+    }
+    r->response->header = serve_header(s, c->arena, r->request->revision > 0 ? kv_revision(s->kv) : r->revision);
+    if (r->response->more && r->in_order)
+        remember_page(s, r->request, r->revision, r->response);
+    grpc_answer(c, &r->response->base);
+}
+
+static void read_done(void *arg)
+{
+    struct reading *r = arg;
+
+    read_answer(r);
+    serve_finished(r->call);
+}
+
 void serve_range(struct grpc_incoming *c, const ProtobufCMessage *request)
 {
+    struct reading *r = ARENA_NEW(c->arena, struct reading);
     const Etcdserverpb__RangeRequest *q = (const void *)request;
-    struct serve_etcd *s = serve_of(c);
-    struct err err = ERR_INIT;
-    struct serve_range r;
-    int64_t revision = 0;
-
     const char *why = serve_check_range(q);
+    struct serve_range probe;
+
     if (why) {
         grpc_end(c, GRPC_INVALID_ARGUMENT, why);
         return;
     }
-    serve_range_begin(&r, s, c->arena, q);
-    if (kv_range(s->kv, serve_str(q->key), serve_end(q->range_end), q->revision > 0 ? q->revision : 0, 0,
-                 serve_range_take, &r, &revision, &err) < 0) {
-        serve_fail(c, &err);
+    *r = (struct reading){.call = c, .request = q, .count = -1};
+    serve_range_begin(&probe, serve_of(c), c->arena, q);
+    r->in_order = probe.most > 1 && !q->sort_target && q->range_end.len;
+    if (r->in_order)
+        r->count = known_count(serve_of(c), q);
+    if (!q->range_end.len) {
+        read_work(r);
+        read_answer(r);
         return;
     }
-    Etcdserverpb__RangeResponse *out = serve_range_end(&r);
-    out->header = serve_header(s, c->arena, q->revision > 0 ? kv_revision(s->kv) : revision);
-    grpc_answer(c, &out->base);
+    serve_begin(c);
+    loop_work(c->loop, read_work, read_done, r);
 }
 
 void serve_compact(struct grpc_incoming *c, const ProtobufCMessage *request)

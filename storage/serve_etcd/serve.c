@@ -341,6 +341,7 @@ void serve_etcd_stop(struct serve_etcd *s)
     if (s->http)
         http_server_destroy(s->http);
     loop_destroy(s->loop);
+    serve_pages_finish(s);
     tls_context_destroy(s->opt.tls);
     pthread_mutex_destroy(&s->lock);
     pthread_cond_destroy(&s->ended);

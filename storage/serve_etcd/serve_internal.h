@@ -17,9 +17,15 @@
 #define SERVE_MAX_REQUEST (2u << 20)
 #define SERVE_MAX_OPS 128
 #define SERVE_MAX_ALL_OPS 4096       /* those of nested transactions among them */
+#define SERVE_PAGES 64               /* readers of pages whose place is known */
 #define SERVE_FRAGMENT (1536u << 10) /* bytes of a watch's response that is to be cut */
 
 TAILQ_HEAD(watch_stream_list, watch_stream);
+
+struct serve_page { /* what is behind a page of a range that was asked for */
+    struct str key, end;
+    int64_t revision, left;
+};
 
 struct serve_etcd {
     struct serve_etcd_options opt;
@@ -31,6 +37,8 @@ struct serve_etcd {
     atomic_bool poked;
     struct watch_stream_list streams;
     struct timer progress;
+    struct serve_page pages[SERVE_PAGES];
+    size_t next_page;
     size_t n_pending; /* calls that the committer or a worker thread has; the loop's */
     bool stopping;
     pthread_mutex_t lock;
@@ -77,6 +85,7 @@ void serve_range_begin(struct serve_range *r, struct serve_etcd *s, struct arena
 bool serve_range_take(void *range, const struct kv_pair *pair);
 Etcdserverpb__RangeResponse *serve_range_end(struct serve_range *r);
 void serve_range(struct grpc_incoming *c, const ProtobufCMessage *request);
+void serve_pages_finish(struct serve_etcd *s);
 void serve_compact(struct grpc_incoming *c, const ProtobufCMessage *request);
 
 /* txn.c: Put, DeleteRange and Txn */
