@@ -230,12 +230,19 @@ static int open_store(struct rig *r, struct err *err)
 
     if (rc < 0)
         return rc;
-    r->ops = *r->inner->ops;
-    r->ops.get = rig_get;
-    r->ops.write = rig_write;
-    r->ops.cursor_open = rig_cursor_open;
-    r->ops.recover = rig_recover;
-    r->ops.close = rig_engine_close;
+    const struct kv_engine_ops *inner = r->inner->ops;
+    r->ops = (struct kv_engine_ops){
+        .name = inner->name,
+        .get = rig_get,
+        .write = rig_write,
+        .cursor_open = rig_cursor_open,
+        .cursor_seek = inner->cursor_seek,
+        .cursor_read = inner->cursor_read,
+        .cursor_next = inner->cursor_next,
+        .cursor_close = inner->cursor_close,
+        .recover = rig_recover,
+        .close = rig_engine_close,
+    };
     r->engine.ops = &r->ops;
     rc = kv_create(&r->engine, 1000000000, &kv, err);
     if (rc < 0)

@@ -11,7 +11,7 @@ const struct str driver_keys[DRIVER_KEYS] = {{"a", 1},   {"a\0", 2}, {"a\0b", 3}
                                              {"b/1", 3}, {"b/2", 3}, {"b/\0", 3}, {"c", 1},  {"d", 1},  {"e", 1}};
 enum { WINDOW = 6, TRACE_SHOWN = 6000 };
 
-const struct str driver_first_key = {"", 0}, driver_last_key = {"\xff", 1};
+const struct str driver_first_key = {"\0", 1}, driver_last_key = {"\xff", 1};
 
 /* ---- chance and reports ---- */
 
@@ -359,7 +359,8 @@ void driver_compare_heard(struct driver *d, int64_t revision)
                         STR_ARG(want.items.items[i]));
     }
     d->events.len -= want.items.len;
-    memmove(d->events.items, d->events.items + want.items.len, d->events.len * sizeof *d->events.items);
+    if (d->events.len)
+        memmove(d->events.items, d->events.items + want.items.len, d->events.len * sizeof *d->events.items);
     words_free(&want);
 }
 
@@ -473,12 +474,12 @@ static struct kv_op some_op(struct driver *d)
     if (what < 11) {
         op.value = some_value(d);
         if (driver_draw(d, 8) == 0)
-            op.ttl_s = driver_draw(d, 2) ? 10 : 100;
+            op.ttl_s = (driver_draw(d, 2) ? 10 : 100) * (d->remote ? 100 : 1);
         else if (d->leases.len && driver_draw(d, 4) == 0)
             op.lease = d->leases.items[driver_draw(d, (uint32_t)d->leases.len)].id;
-        if (driver_draw(d, 200) == 0)
+        if (driver_draw(d, 200) == 0 && !d->remote)
             op.lease = 1234567; /* not there */
-        if (driver_draw(d, 200) == 0)
+        if (driver_draw(d, 200) == 0 && !d->remote)
             op.key = STR("");
         if (driver_draw(d, 4) == 0)
             op.cookie = d;
@@ -501,8 +502,12 @@ static const struct kv_op *some_ops(struct driver *d, size_t n)
 {
     struct kv_op *ops = ARENA_ARRAY(d->arena, struct kv_op, n + 1);
 
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         ops[i] = some_op(d);
+        /* etcd looks for what is wrong in both branches, the local store in the one that runs */
+        if (d->remote && i && ops[i].kind != KV_RANGE)
+            ops[i] = (struct kv_op){.kind = KV_RANGE, .key = ops[i].key};
+    }
     return ops;
 }
 
@@ -529,7 +534,7 @@ static struct driver_txn *some_txn(struct driver *d)
 void driver_window(struct driver *d)
 {
     struct driver_txn *all[WINDOW];
-    size_t n = 1 + driver_draw(d, WINDOW);
+    size_t n = d->remote ? 1 : 1 + driver_draw(d, WINDOW);
 
     pthread_mutex_lock(&d->lock); /* the arena is shared with what is under way: nothing */
     for (size_t i = 0; i < n; i++)

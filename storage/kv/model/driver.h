@@ -21,6 +21,7 @@
 struct driver_lease {
     int64_t id, ttl_s;
     int64_t due_from_ms, due_by_ms; /* when it may end, when it must have ended */
+    int64_t unkept_due_ms;          /* had it never been kept alive */
     int64_t was_due_ms;             /* before the restart: it may have ended then, unheard */
     bool kept, maybe_kept;          /* kept alive: it has its whole time after a restart */
     bool maybe_granted, maybe_revoked;
@@ -50,6 +51,7 @@ struct driver {
     void (*after_last)(void *arg);
     void *arg;
     bool reads_meanwhile; /* whether the store stands still after the first */
+    bool remote;          /* one at a time, nothing that is wrong in itself, leases by another's clock */
 
     struct arena *arena; /* for what is open: reset when nothing is */
     VEC(struct driver_txn *) open;
