@@ -1,5 +1,7 @@
 /* The HTTP client against a server that plays a script: each row is the request that must come next, and its answer. */
 #include "api/client/client.h"
+#include "api/client/remote.h"
+#include "base/clock.h"
 #include "base/net/http.h"
 #include "openapi/json.h"
 
@@ -9,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -29,6 +32,7 @@ static const struct row *script;
 static size_t n_script, at;
 static char trouble[4096];
 static struct http_exchange *watching;
+static bool learning;
 
 static void watch_closed(struct http_exchange *ex)
 {
@@ -93,8 +97,10 @@ static struct fixture begin(const struct row *rows, size_t n)
     char url[64];
     snprintf(url, sizeof url, "http://127.0.0.1:%d", http_server_port(f.server));
     const char *servers[] = {"http://127.0.0.1:1", url, NULL}; /* nobody at the first */
-    if (client_create_http(loop, &(struct client_http_options){.servers = servers, .user_agent = "skiff-test/1"},
-                           &f.client, &err) < 0)
+    if (client_create_http(
+            loop,
+            &(struct client_http_options){.servers = servers, .user_agent = "skiff-test/1", .learn_servers = learning},
+            &f.client, &err) < 0)
         fail_msg("%s", err.message);
     return f;
 }
@@ -393,6 +399,55 @@ static void test_destroy_inside_callback(void **state)
     run_informer(watch, 2, "synced@10 +c@12 ", true);
 }
 
+/* ---- servers ---- */
+
+static void stop_loop(void *arg)
+{
+    loop_stop(arg);
+}
+
+static void turn_until(size_t rows) /* that many have been asked for, and answered */
+{
+    for (int i = 0, after = 0; i < 2000 && after < 20; i++) {
+        after += at >= rows;
+        usleep(500);
+        loop_post(loop, stop_loop, loop);
+        loop_run(loop);
+    }
+    assert_int_equal(at, rows);
+}
+
+/* Those the cluster lists stand behind those that were given; what cannot be learned changes nothing. */
+static void test_learns_servers(void **state)
+{
+    static const struct row rows[] = {
+        {"GET /api/v1/namespaces/default/endpoints/kubernetes", NULL, 200,
+         "{\"kind\":\"Endpoints\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"kubernetes\",\"namespace\":"
+         "\"default\"},"
+         "\"subsets\":[{\"addresses\":[{\"ip\":\"10.0.0.1\"},{\"ip\":\"fd00::1\"},{\"ip\":\"10.0.0.1\"}],"
+         "\"ports\":[{\"name\":\"other\",\"port\":1},{\"name\":\"https\",\"port\":6443}]},"
+         "{\"addresses\":[{\"ip\":\"10.0.0.9\"}],\"ports\":[{\"name\":\"http\",\"port\":80}]}]}"},
+        {"GET /api/v1/namespaces/default/endpoints/kubernetes", NULL, 403, "no"},
+    };
+    static const char *const want[] = {"https://10.0.0.1:6443", "https://[fd00::1]:6443", "http://127.0.0.1:1"};
+    (void)state;
+    clock_fake(1700000000000, 1000);
+    learning = true;
+    struct fixture f = begin(rows, 2);
+    learning = false;
+    struct http_client *http = ((struct remote *)f.client)->http;
+    clock_fake_advance(2001);
+    turn_until(1);
+    clock_fake_advance(60001);
+    turn_until(2);
+    for (size_t i = 0; i < 3; i++) {
+        http_client_fail_over(http);
+        assert_string_equal(http_client_endpoint(http), want[i]);
+    }
+    clock_real();
+    finish(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -401,6 +456,7 @@ int main(void)
         cmocka_unit_test(test_list_then_watch),
         cmocka_unit_test(test_watch_resumes_and_expires),
         cmocka_unit_test(test_destroy_inside_callback),
+        cmocka_unit_test(test_learns_servers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
