@@ -30,6 +30,7 @@ struct local_client {
     size_t n_calls, n_informers;
     bool destroyed;
     struct cache_fence fence; /* revision 0 = none */
+    bool fallen;
     void (*on_lost)(void *arg);
     void *lost_arg;
 };
@@ -66,8 +67,11 @@ static void note_fenced(struct local_client *c)
 {
     if (fenced_writes)
         metric_add(fenced_writes, c->user.name.p, 1);
-    log_warn("client", STR_FMT ": a write was refused: " STR_FMT " has changed since revision %lld, the term is over",
-             STR_ARG(c->user.name), STR_ARG(c->fence.key), (long long)c->fence.revision);
+    if (!c->fallen) /* many may be under way */
+        log_warn("client",
+                 STR_FMT ": writes are refused: " STR_FMT " has changed since revision %lld, the term is over",
+                 STR_ARG(c->user.name), STR_ARG(c->fence.key), (long long)c->fence.revision);
+    c->fallen = true;
     if (!c->destroyed && c->on_lost)
         loop_post(c->loop, c->on_lost, c->lost_arg);
     c->on_lost = NULL;
