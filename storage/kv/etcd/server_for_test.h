@@ -74,16 +74,25 @@ static inline bool etcd_next(void)
     return false;
 }
 
+/* Below the ports that connections get, so that nobody's takes it before the server does. */
 static inline int etcd_free_port(void)
 {
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof at;
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    static unsigned turn;
 
-    if (fd < 0 || bind(fd, (struct sockaddr *)&at, sizeof at) < 0 || getsockname(fd, (struct sockaddr *)&at, &len) < 0)
-        abort();
-    close(fd);
-    return ntohs(at.sin_port);
+    for (;;) {
+        unsigned at = ((unsigned)getpid() * 2654435761u) / 7 + turn++;
+        struct sockaddr_in to = {.sin_family = AF_INET,
+                                 .sin_port = htons((uint16_t)(12000 + at % 18000)),
+                                 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        int fd = socket(AF_INET, SOCK_STREAM, 0);
+        bool free = fd >= 0 && bind(fd, (struct sockaddr *)&to, sizeof to) == 0;
+
+        if (fd < 0)
+            abort();
+        close(fd);
+        if (free)
+            return ntohs(to.sin_port);
+    }
 }
 
 /* A directory and ports, unless it has them. */
