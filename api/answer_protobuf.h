@@ -8,7 +8,7 @@
 
 #include "api/request.h"
 
-#define ANSWER_PROTOBUF_LIST_MAX 2000 /* longer lists are gathered only for clients that take nothing else */
+#define ANSWER_PROTOBUF_LIST_MAX 1000 /* longer lists are gathered only for clients that take nothing else */
 
 /* One whole object in the version asked for. */
 int answer_protobuf_object(struct api_request *req, struct buf *out, const struct object *o, struct err *err);
