@@ -315,6 +315,26 @@ static void down_and_up(void **state)
     buf_free(&one), buf_free(&two);
 }
 
+/* Writes and what is known never wait for a service that hangs. */
+static void hangs(void **state)
+{
+    struct buf sealed = {0};
+    (void)state;
+    struct kms *k = create();
+    check_seal(k, "hunter2", &sealed);
+    plugin.mood = PLUGIN_HANGS;
+    int64_t started_ms = clock_mono_ms();
+    for (int i = 0; i < 300; i++) { /* a minute and a half, if each cost a time-out */
+        check_seal(k, "hunter2", &sealed);
+        check_open(k, buf_str(&sealed), "hunter2", true);
+        if (i % 100 == 99)
+            sleep_ms(200); /* looks at the service end badly meanwhile */
+    }
+    assert_true(clock_mono_ms() - started_ms < 10000);
+    kms_release(k);
+    buf_free(&sealed);
+}
+
 static void expiry(void **state)
 {
     struct kms *k;
@@ -355,6 +375,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(moods, set_up, tear_down),
         cmocka_unit_test_setup_teardown(no_answer, set_up, tear_down),
         cmocka_unit_test_setup_teardown(down_and_up, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(hangs, set_up, tear_down),
         cmocka_unit_test_setup_teardown(expiry, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
