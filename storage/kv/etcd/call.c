@@ -74,6 +74,7 @@ void etcd_translate(const struct etcd *e, const struct err *from, struct err *to
         {"lease already exists", ERR_ALREADY_EXISTS},
         {"request is too large", ERR_TOO_LARGE},
         {"invalid auth token", ERR_UNAUTHORIZED},
+        {"user name is empty", ERR_UNAUTHORIZED},
         {"no leader", ERR_UNAVAILABLE},
     };
 
@@ -83,6 +84,14 @@ void etcd_translate(const struct etcd *e, const struct err *from, struct err *to
             to->code = rows[i].code;
     if (to->code == ERR_UNAVAILABLE || to->code == ERR_TIMEOUT)
         err_context(to, "etcd at %s", grpc_channel_endpoint(e->channel));
+}
+
+/* Its token is not known there (any more), or was left out while a new one is asked for, or is older than a change of
+ * who may what. */
+bool etcd_token_refused(const char *message)
+{
+    return strstr(message, "invalid auth token") || strstr(message, "user name is empty") ||
+           strstr(message, "revision of auth store is old") || strstr(message, "revision in header is old");
 }
 
 void etcd_fail_over(struct etcd *e)
@@ -151,7 +160,7 @@ static void on_answer(void *arg, const ProtobufCMessage *response, const struct 
     bool stuck = says(err, "no leader") || says(err, "request timed out") || says(err, "server stopped") ||
                  err->code == ERR_TIMEOUT;
     bool unsent = says(err, "no leader") || str_starts(str_from(err->message), STR("dial "));
-    bool refused = e->user && says(err, "invalid auth token");
+    bool refused = e->user && etcd_token_refused(err->message);
     bool again = refused || unsent || (c->safe && (err->code == ERR_UNAVAILABLE || err->code == ERR_TIMEOUT));
 
     etcd_translate(e, err, &own);

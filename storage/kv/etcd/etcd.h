@@ -116,6 +116,7 @@ int etcd_call_wait(struct etcd *e, const char *path, const ProtobufCMessage *req
                    void (*take)(void *arg, const ProtobufCMessage *response), void *arg, struct err *err);
 void etcd_calls_end(struct etcd *e, const struct err *err);
 void etcd_translate(const struct etcd *e, const struct err *from, struct err *to);
+bool etcd_token_refused(const char *message);
 void etcd_authenticate(struct etcd *e); /* once more; calls that were refused go on */
 int etcd_authenticate_wait(struct etcd *e, struct err *err);
 void etcd_fail_over(struct etcd *e);

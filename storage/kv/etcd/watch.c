@@ -174,7 +174,8 @@ static void watch_canceled(struct etcd *e, const Etcdserverpb__WatchResponse *r)
     }
     snprintf(text, sizeof text, "etcd at %s ended the watch: %s", grpc_channel_endpoint(e->channel), r->cancel_reason);
     etcd_trouble_set(e, text);
-    if (strstr(r->cancel_reason, "auth") || strstr(r->cancel_reason, "permission"))
+    if (etcd_token_refused(r->cancel_reason) || strstr(r->cancel_reason, "auth") ||
+        strstr(r->cancel_reason, "permission"))
         etcd_authenticate(e);
     watch_again(e);
 }
@@ -205,7 +206,7 @@ static void on_done(void *arg, const struct err *err)
              err ? err->message : "it ended the watch");
     e->silent = false;
     etcd_trouble_set(e, text);
-    if (err && strstr(err->message, "auth token"))
+    if (err && etcd_token_refused(err->message))
         etcd_authenticate(e);
     if (err && (strstr(err->message, "no leader") || err->code == ERR_TIMEOUT))
         etcd_fail_over(e);
