@@ -5,8 +5,8 @@
 #include "storage/snapshot/file.h"
 
 /* From the server that a kubeconfig names (NULL: the user's own) to a file. */
-int snapshot_download(const char *kubeconfig, bool identities, const char *path, snapshot_progress *progress, void *arg, struct arena *a,
-                      struct snapshot_summary *ret, struct err *err);
+int snapshot_download(const char *kubeconfig, bool identities, const char *path, snapshot_progress *progress, void *arg,
+                      struct arena *a, struct snapshot_summary *ret, struct err *err);
 
 struct command;
 extern const struct command snapshot_export; /* cmd/snapshot_export.c */

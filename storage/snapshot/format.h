@@ -12,7 +12,7 @@
 #define SNAPSHOT_CHUNK_TARGET (128u * 1024u) /* data chunks are closed once they are this long */
 #define SNAPSHOT_CHUNK_MAX (4u * 1024u * 1024u)
 #define SNAPSHOT_ENTRY_HEAD 37
-#define SNAPSHOT_SEALED 1 /* a flag of an entry */
+#define SNAPSHOT_SEALED 1       /* a flag of an entry */
 #define SNAPSHOT_IDENTITIES 'i' /* a chunk's kind */
 
 enum { SNAPSHOT_FORMAT = 1 };
