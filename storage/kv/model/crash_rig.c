@@ -49,7 +49,7 @@ static void pass_gate(struct rig *r)
 {
     struct kv *kv = atomic_load(&r->kv);
 
-    if (!kv || !pthread_equal(pthread_self(), local_of(kv)->committer))
+    if (!kv || !kv_on_committer(local_of(kv)))
         return;
     pthread_mutex_lock(&r->gate_lock);
     while (r->gate_shut) {
@@ -84,8 +84,7 @@ static int rig_write(struct kv_engine *e, const struct kv_write *writes, size_t 
     int rc = r->inner->ops->write(r->inner, writes, n, sync, err);
 
     /* written is not published: nobody may see it yet */
-    if (kv && atomic_load(&r->watched) && pthread_equal(pthread_self(), local_of(kv)->committer) &&
-        kv_revision(kv) != r->d.heard)
+    if (kv && atomic_load(&r->watched) && kv_on_committer(local_of(kv)) && kv_revision(kv) != r->d.heard)
         driver_fail(&r->d, "revision %lld can be read before it was published", (long long)kv_revision(kv));
     return rc;
 }
