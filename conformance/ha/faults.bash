@@ -42,11 +42,22 @@ break_cut() {
 }
 mend_cut() { net_mend "$1"; }
 
-# the disk of a member is full: it fails or stands still, and is started again when there is room
-break_full() { dd if=/dev/zero of="$DIR/$1/filler" bs=1M 2>/dev/null; }
+# the disk of a member is full, and what is written does not fit: it dies of it, and is started again when there is room
+break_full() {
+    local i
+    dd if=/dev/zero of="$DIR/$1/filler" bs=1M 2>/dev/null
+    for i in $(seq 24); do
+        head -c 1000000 /dev/zero | tr '\0' x | ETCDCTL_API=3 in_net client timeout 5 etcdctl --endpoints "$(urls 2379 "${MEMBERS[@]}")" put "/filler/$i"
+    done >/dev/null 2>&1
+}
 mend_full() {
     rm -f "$DIR/$1/filler"
-    alive "$1" || launch "$1"
+    if alive "$1"; then
+        say "$1 went on with a full disk"
+    else
+        launch "$1"
+    fi
+    ETCDCTL_API=3 in_net client etcdctl --endpoints "$(urls 2379 "${MEMBERS[@]}")" del --prefix /filler/ >/dev/null 2>&1
 }
 
 break_killall() {

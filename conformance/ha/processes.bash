@@ -79,7 +79,7 @@ cluster_start() {
     net_join client 41 || return
     echo 'agent-token,agent,1,"system:masters"' >"$DIR/tokens"
     # one member's disk is small, and one server's identities are everybody's
-    mkdir -p "$DIR/e3" && mount -t tmpfs -o size=192m tmpfs "$DIR/e3" || return
+    mkdir -p "$DIR/e3" && mount -t tmpfs -o size=256m tmpfs "$DIR/e3" || return
     for name in "${MEMBERS[@]}"; do launch "$name"; done
     for name in "${MEMBERS[@]}"; do until_true 20 etcd_well "$name" || return; done
     launch s1

@@ -11,3 +11,10 @@
     acknowledged=$(sed -n 's/^writes: \([0-9]*\) acknowledged.*/\1/p' <<<"$output")
     [ "$acknowledged" -gt $((${KILLS:-200} * 5)) ]
 }
+
+@test "a disk that is full again and again: reads are answered, it says why, writes go on when there is room" {
+    export SKIFF=${SKIFF:-$BATS_TEST_DIRNAME/../../build/release/skiff}
+    run "$BATS_TEST_DIRNAME/../history/full" 3
+    echo "$output"
+    [ "$status" -eq 0 ]
+}
