@@ -211,6 +211,7 @@ int reseal_run(struct crypt *c, struct kv *kv, atomic_bool *stop, struct reseal_
     int rc = mark_read(kv, mark, &had, err);
     /* a store shared with others that never was to be sealed is neither read nor marked */
     bool current = str_eq(buf_str(&had), wanted) || (!had.len && crypt_is_empty(c));
+    ret->changed = had.len > 0;
     buf_free(&had);
     if (rc == 0 && current)
         rc = 1;
@@ -259,7 +260,7 @@ static void *run(void *arg)
         if (rc < 0)
             log_warn("storage", "stored values could not be sealed anew, tried again in %d s: %s", RETRY_MS / 1000,
                      err.message);
-        else if (rc == 0 && counts.written && !atomic_load(&r->stop))
+        else if (rc == 0 && (counts.written || counts.changed) && !atomic_load(&r->stop))
             log_info("storage", "all stored values are sealed as configured: %lld read, %lld sealed anew",
                      (long long)counts.seen, (long long)counts.written);
         if (counts.written) {

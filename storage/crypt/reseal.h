@@ -25,6 +25,7 @@ void reseal_stop(struct reseal *r); /* waits; what is left is done at the next s
 
 struct reseal_counts {
     int64_t seen, written;
+    bool changed; /* it had been brought to other keys or rules before */
 };
 /* The same on the calling thread, until done or `stop`. 1 = nothing was to be done. */
 int reseal_run(struct crypt *c, struct kv *kv, atomic_bool *stop, struct reseal_counts *ret, struct err *err);
