@@ -210,7 +210,8 @@ void answer_protobuf_bookmark(struct api_request *req, struct buf *out, int64_t 
     }
     if (protobuf_encode(&message, req->version->message, v, &err) < 0)
         abort(); /* our own tree */
-    protobuf_wrap(&object, api_request_version(req), req->resource->kind, buf_str(&message));
+    protobuf_wrap(&object, resource_api_version(a, req->resource->group, req->version->version), req->resource->kind,
+                  buf_str(&message));
     protobuf_watch_frame(out, STR("BOOKMARK"), buf_str(&object));
     buf_free(&message);
     buf_free(&object);
