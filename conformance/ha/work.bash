@@ -10,6 +10,7 @@ work_services() { # Services of two kinds: a cluster address each, a node port e
         kube "$(any_server)" -n work create service "$kind" "$name" --tcp=80:8080 >/dev/null 2>&1 && echo "$name" >>"$DIR/work/services"
         if ((i % 3 == 0)); then
             name=svc-$((i / 3))
+            echo "$name" >>"$DIR/work/given-up" # a deletion that is not acknowledged may have been made
             kube "$(any_server)" -n work delete service "$name" --wait=false >/dev/null 2>&1 && echo "$name" >>"$DIR/work/deleted"
         fi
         sleep 0.2
@@ -41,7 +42,7 @@ work_configmaps() {
 work_start() {
     local name
     mkdir -p "$DIR/work"
-    touch "$DIR/work/services" "$DIR/work/deleted" "$DIR/work/configmaps"
+    touch "$DIR/work/services" "$DIR/work/given-up" "$DIR/work/deleted" "$DIR/work/configmaps"
     kube s1 create namespace work >/dev/null || return
     for name in web-0 web-1 web-2; do kube s2 -n work create deployment "$name" --image=none --replicas=3 >/dev/null || return; done
     WORK=()
@@ -60,14 +61,15 @@ names() { # SERVER KIND
     kube "$1" -n work get "$2" -o name | sed 's|.*/||' | sort
 }
 
-# Everything acknowledged is on every server; nothing that was deleted is.
+# Everything acknowledged, and not asked away, is on every server; nothing that was deleted is.
 work_check() {
     local server kind bad=0
     sort -u "$DIR/work/deleted" >"$DIR/work/deleted.sorted"
+    sort -u "$DIR/work/given-up" >"$DIR/work/given-up.sorted"
     for server in "${SERVERS[@]}"; do
         for kind in services configmaps; do
             names "$server" $kind >"$DIR/work/there" || return
-            sort "$DIR/work/$kind" | comm -23 - "$DIR/work/deleted.sorted" | comm -23 - "$DIR/work/there" >"$DIR/work/lost"
+            sort "$DIR/work/$kind" | comm -23 - "$DIR/work/given-up.sorted" | comm -23 - "$DIR/work/there" >"$DIR/work/lost"
             [ ! -s "$DIR/work/lost" ] || { echo "$server lost $kind: $(tr '\n' ' ' <"$DIR/work/lost")"; bad=1; }
             comm -12 "$DIR/work/there" "$DIR/work/deleted.sorted" >"$DIR/work/back"
             [ $kind != services ] || [ ! -s "$DIR/work/back" ] || { echo "$server still has services: $(tr '\n' ' ' <"$DIR/work/back")"; bad=1; }
