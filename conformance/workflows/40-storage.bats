@@ -230,6 +230,43 @@ new_secret() { head -c 32 /dev/urandom | base64; }
     "$SKIFF" snapshot status "$DIR/one"
 }
 
+@test "identities go along when they are asked for, by an administrator; the cluster is whole from that file" {
+    start
+    make_objects
+    local file=$BATS_TEST_TMPDIR/whole.snapshot before token
+    kubectl create clusterrole saver --verb=get --non-resource-url=/skiff/snapshot
+    kubectl create clusterrolebinding saver --clusterrole=saver --group=team
+    TOKEN=limited-token ask GET /skiff/snapshot "" -o /dev/null
+    [ "$CODE" = 200 ]
+    TOKEN=limited-token ask GET "/skiff/snapshot?identities=true"
+    [[ $CODE == 403 && $BODY == *system:masters* ]]
+    kubectl create serviceaccount pod
+    token=$(kubectl create token pod --duration=1h)
+    "$SKIFF" snapshot save "$file" --with-identities
+    [ "$(stat -c %a "$file")" = 600 ]
+    before=$(all_objects)
+    cp "$KUBECONFIG" "$BATS_TEST_TMPDIR/kubeconfig"
+    local port=${SERVER##*:}
+    stop
+    "$SKIFF" snapshot save "$file.offline" --with-identities --data-dir "$DATA"
+    rm -rf "$DATA"
+    "$SKIFF" snapshot restore "$file" --data-dir "$DATA"
+    [ "$(stat -c '%a' "$DATA/pki")/$(stat -c '%a' "$DATA/pki/sa.key")" = 700/600 ]
+    start --listen "127.0.0.1:$port"
+    [ "$(all_objects)" = "$before" ]
+    [ "$(word)" = correct-horse-battery ]
+    # who was known before is known again: the administrator's former kubeconfig, a token of a pod
+    kubectl --kubeconfig "$BATS_TEST_TMPDIR/kubeconfig" get namespace other
+    TOKEN=$token ask GET /api
+    [ "$CODE" = 200 ]
+    stop
+    mkdir -p "$BATS_TEST_TMPDIR/other/pki"
+    echo another >"$BATS_TEST_TMPDIR/other/pki/ca.key"
+    run "$SKIFF" snapshot restore "$file.offline" --data-dir "$BATS_TEST_TMPDIR/other"
+    [[ $status -eq 1 && $output == *"ca.key is there already and another"* ]]
+    [ "$(ls "$BATS_TEST_TMPDIR/other/pki")" = ca.key ]
+}
+
 @test "a server takes snapshots by itself and keeps the newest" {
     start --snapshot-every 300ms --snapshot-keep 2 --snapshot-dir "$DIR/kept"
     for i in $(seq 6); do

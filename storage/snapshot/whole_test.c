@@ -9,6 +9,7 @@
 
 #include "storage/snapshot/file.h"
 #include "storage/snapshot/restore.h"
+#include "storage/snapshot/schedule.h"
 
 #include <fcntl.h>
 #include <ftw.h>
@@ -233,6 +234,38 @@ static void test_names_of_identities(void **state)
     }
 }
 
+/* ---- the schedule ---- */
+
+static bool there(const char *name)
+{
+    struct stat st;
+    return stat(in_dir(name), &st) == 0;
+}
+
+/* A clock that was set back: what has the later time in its name is older by its revision, and goes first. */
+static void test_schedule_after_a_clock_jump(void **state)
+{
+    (void)state;
+    struct snapshot_schedule *s;
+    struct snapshot_schedule_options opt = {.kv = kv, .crypt = keys, .dir = in_dir("kept"), .every_ms = 30, .keep = 2};
+    mkdir(in_dir("kept"), 0700);
+    for (int i = 0; i < 10; i++)
+        put("/registry/configmaps/a/c", STR("{}"), 0);
+    spill(in_dir("kept/skiff-20990101T000000Z-4.snapshot"), "old");
+    spill(in_dir("kept/skiff-20200101T000000Z-5.snapshot"), "old, too");
+    spill(in_dir("kept/skiff-20200101T000000Z-6.snapshot.partial"), "of a crash");
+    assert_int_equal(snapshot_schedule_start(&opt, &s, &err), 0);
+    assert_false(there("kept/skiff-20200101T000000Z-6.snapshot.partial"));
+    for (int i = 0; i < 200 && there("kept/skiff-20990101T000000Z-4.snapshot"); i++)
+        usleep(20000);
+    put("/registry/configmaps/a/c", STR("{}"), 0);
+    for (int i = 0; i < 200 && there("kept/skiff-20200101T000000Z-5.snapshot"); i++)
+        usleep(20000);
+    snapshot_schedule_stop(s);
+    assert_false(there("kept/skiff-20990101T000000Z-4.snapshot"));
+    assert_false(there("kept/skiff-20200101T000000Z-5.snapshot"));
+}
+
 /* ---- format 1 ---- */
 
 static bool list(void *arg, const struct kv_pair *p)
@@ -307,8 +340,9 @@ static int write_fixture(void)
 
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {TEST(test_compaction_waits), TEST(test_leases_keep_what_is_left),
-                                       TEST(test_identities), TEST(test_names_of_identities), TEST(test_format_1)};
+    const struct CMUnitTest tests[] = {
+        TEST(test_compaction_waits),    TEST(test_leases_keep_what_is_left),    TEST(test_identities),
+        TEST(test_names_of_identities), TEST(test_schedule_after_a_clock_jump), TEST(test_format_1)};
     if (argc > 1 && strcmp(argv[1], "write") == 0)
         return write_fixture();
     return cmocka_run_group_tests(tests, NULL, NULL);
