@@ -67,6 +67,37 @@ static void keep(const struct api_request *req, const struct object *o, struct s
 
 /* ---- objects ---- */
 
+/* PartialObjectMetadata was asked for. */
+static bool is_partial(const struct api_request *req)
+{
+    return req->table_version.len > 0;
+}
+
+static void wrap(struct api_request *req, struct buf *out, bool list, struct str message)
+{
+    struct arena *a = arena_create(0);
+    if (is_partial(req))
+        protobuf_wrap(out, arena_printf(a, "meta.k8s.io/" STR_FMT, STR_ARG(req->table_version)),
+                      list ? STR("PartialObjectMetadataList") : STR("PartialObjectMetadata"), message);
+    else
+        protobuf_wrap(out, resource_api_version(a, req->resource->group, req->version->version),
+                      list ? req->resource->list_kind : req->resource->kind, message);
+    arena_destroy(a);
+}
+
+static int encode_value(struct api_request *req, struct buf *out, const struct value *v, struct err *err)
+{
+    if (!is_partial(req))
+        return protobuf_encode(out, req->version->message, v, err);
+    struct buf meta = {0};
+    int rc = protobuf_encode(&meta, schema_message_find(STR("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta")),
+                             value_getz(v, "metadata"), err);
+    if (rc == 0)
+        protobuf_add_bytes(out, 1, buf_str(&meta));
+    buf_free(&meta);
+    return rc;
+}
+
 static int encode_object(struct api_request *req, const struct object *o, int64_t revision, struct slice *ret,
                          struct err *err)
 {
@@ -79,7 +110,7 @@ static int encode_object(struct api_request *req, const struct object *o, int64_
         value_set_path(req->arena, v, "metadata.resourceVersion",
                        value_string(req->arena, arena_printf(req->arena, "%lld", (long long)revision)));
     if (rc == 0)
-        rc = protobuf_encode(&out, req->version->message, v, err);
+        rc = encode_value(req, &out, v, err);
     arena_destroy(req->arena);
     req->arena = whole;
     if (rc < 0)
@@ -94,11 +125,11 @@ static int message_of(struct api_request *req, const struct object *o, int64_t r
                       struct err *err)
 {
     /* under another revision it is another message: the last state that a watcher was to see */
-    bool own = o->revision && (!revision || revision == o->revision);
-    if (own && recall(req, o, ret))
+    bool own = o->revision && (!revision || revision == o->revision), whole = !is_partial(req);
+    if (own && whole && recall(req, o, ret))
         return 0;
     int rc = encode_object(req, o, own ? 0 : revision, ret, err);
-    if (rc == 0 && own)
+    if (rc == 0 && own && whole)
         keep(req, o, *ret);
     return rc;
 }
@@ -109,7 +140,7 @@ int answer_protobuf_object(struct api_request *req, struct buf *out, const struc
     int rc = message_of(req, o, 0, &message, err);
     if (rc < 0)
         return rc;
-    protobuf_wrap(out, api_request_version(req), req->resource->kind, (struct str){message.p, message.len});
+    wrap(req, out, false, (struct str){message.p, message.len});
     ref_put(message.owner);
     return 0;
 }
@@ -175,7 +206,7 @@ void answer_protobuf_list(struct api_request *req, struct buf *out, struct str i
         abort(); /* our own tree */
     protobuf_add_bytes(&message, 1, buf_str(&head));
     buf_add_str(&message, items);
-    protobuf_wrap(out, api_request_version(req), req->resource->list_kind, buf_str(&message));
+    wrap(req, out, true, buf_str(&message));
     buf_free(&head);
     buf_free(&message);
 }
@@ -190,7 +221,7 @@ int answer_protobuf_event(struct api_request *req, struct buf *out, const char *
     int rc = message_of(req, o, revision, &message, err);
     if (rc < 0)
         return rc;
-    protobuf_wrap(&object, api_request_version(req), req->resource->kind, (struct str){message.p, message.len});
+    wrap(req, &object, false, (struct str){message.p, message.len});
     protobuf_watch_frame(out, str_from(type), buf_str(&object));
     ref_put(message.owner);
     buf_free(&object);
@@ -208,10 +239,9 @@ void answer_protobuf_bookmark(struct api_request *req, struct buf *out, int64_t 
         struct value *annotations = value_ensure_map(a, v, "metadata.annotations");
         value_setz(a, annotations, "k8s.io/initial-events-end", value_stringz(a, "true"));
     }
-    if (protobuf_encode(&message, req->version->message, v, &err) < 0)
+    if (encode_value(req, &message, v, &err) < 0)
         abort(); /* our own tree */
-    protobuf_wrap(&object, resource_api_version(a, req->resource->group, req->version->version), req->resource->kind,
-                  buf_str(&message));
+    wrap(req, &object, false, buf_str(&message));
     protobuf_watch_frame(out, STR("BOOKMARK"), buf_str(&object));
     buf_free(&message);
     buf_free(&object);

@@ -1,4 +1,5 @@
-/* answer_protobuf: answers in Kubernetes' protobuf (API_PROTOBUF), for the kinds that have it (openapi/protobuf.h).
+/* answer_protobuf: answers in Kubernetes' protobuf (API_PROTOBUF), for the kinds that have it (openapi/protobuf.h), and
+ * of the metadata of every kind (table_version set: PartialObjectMetadata).
  *
  * Objects are stored as JSON: each is decoded and encoded when first asked for in one version, and what came of it is
  * kept in a bounded cache by uid, revision and version, so that the watchers of an event share the work.

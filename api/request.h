@@ -82,7 +82,7 @@ struct api_request {
     struct str audit_id; /* names the request in its answer's Audit-Id and in an audit log; STR_NULL in-process */
 
     enum api_format format;
-    struct str table_version; /* "v1" or "v1beta1" for API_TABLE and API_METADATA */
+    struct str table_version; /* "v1" or "v1beta1" for API_TABLE, API_METADATA, and API_PROTOBUF of metadata alone */
 
     const struct api_details *details; /* of the error about to be answered; NULL = the object asked for */
 

@@ -118,6 +118,11 @@ int accept_object(struct arena *a, struct str header, bool protobuf, enum api_fo
             *ret = API_PROTOBUF;
             return 0;
         }
+        if (is_metadata(r) && is_meta_version(r) && str_eq(r->type, STR("application/vnd.kubernetes.protobuf"))) {
+            *ret = API_PROTOBUF; /* which every kind's metadata has */
+            *ret_table_version = arena_str(a, r->version);
+            return 0;
+        }
         if (!json && !yaml)
             continue;
         if (!r->as.len) {

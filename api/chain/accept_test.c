@@ -34,17 +34,29 @@ static void test_rows(void **state)
     (void)state;
     struct arena *a = arena_create(0);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        enum api_format format;
-        struct str version;
+        enum api_format format = API_JSON;
+        struct str version = STR_NULL;
         struct err err = ERR_INIT;
         int rc = accept_object(a, str_from(rows[i].given), false, &format, &version, &err);
         if ((rc < 0 ? -1 : (int)format) != rows[i].want)
             fail_msg("%s: rc %d format %d", rows[i].given, rc, format);
+        assert_true(rc < 0 || format != API_PROTOBUF);
         bool asked = str_starts(str_from(rows[i].given), STR("application/vnd.kubernetes.protobuf"));
         rc = accept_object(a, str_from(rows[i].given), true, &format, &version, &err);
         if ((rc < 0 ? -1 : (int)format) != (asked ? API_PROTOBUF : rows[i].want))
             fail_msg("%s: rc %d format %d", rows[i].given, rc, format);
     }
+    enum api_format format;
+    struct str version = STR_NULL;
+    struct err err;
+    assert_int_equal(
+        accept_object(a,
+                      STR("application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,"
+                          "application/json"),
+                      false, &format, &version, &err),
+        0);
+    assert_int_equal(format, API_PROTOBUF);
+    assert_true(str_eqz(version, "v1"));
     arena_destroy(a);
 }
 

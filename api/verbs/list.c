@@ -336,7 +336,7 @@ static bool answer_protobuf(struct listing *l)
     bool much =
         (l->left < 0 || l->left > ANSWER_PROTOBUF_LIST_MAX) && object_tree_len(l->tree) > ANSWER_PROTOBUF_LIST_MAX;
     if (much && accept_allows(ranges, n, STR("application/json"))) {
-        req->format = API_JSON;
+        req->format = req->table_version.len ? API_METADATA : API_JSON;
         return false;
     }
     start_iter(l);

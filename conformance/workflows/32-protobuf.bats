@@ -93,6 +93,18 @@ holds() { grep -qaF -- "$1" "${2:-body}"; }
     holds k8s.io/initial-events-end rest
 }
 
+@test "metadata alone" {
+    local as='as=PartialObjectMetadata;g=meta.k8s.io;v=v1'
+    get /api/v1/namespaces/default/configmaps/c -H "Accept: $PROTOBUF;$as,application/json;$as,application/json"
+    [ "$CODE $KIND" = "200 $PROTOBUF" ]
+    magic && holds PartialObjectMetadata && holds meta.k8s.io/v1
+    ! holds hunter2
+    as='as=PartialObjectMetadataList;g=meta.k8s.io;v=v1'
+    get /apis/apiextensions.k8s.io/v1/customresourcedefinitions -H "Accept: $PROTOBUF;$as,application/json;$as,application/json"
+    [ "$CODE $KIND" = "200 $PROTOBUF" ]
+    magic && holds PartialObjectMetadataList
+}
+
 @test "what has no binary form, and what nobody speaks" {
     get /apis/apiextensions.k8s.io/v1/customresourcedefinitions -H "Accept: $PROTOBUF,application/json"
     [ "$CODE $KIND" = "200 application/json" ]
