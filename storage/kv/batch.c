@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-void batch_reset(struct batch *b, struct local *kv)
+void batch_reset(struct batch *b, struct local *kv, int64_t revision)
 {
     if (!b->arena)
         b->arena = arena_create(0);
@@ -12,7 +12,7 @@ void batch_reset(struct batch *b, struct local *kv)
     b->n_pending = 0;
     b->table = ARENA_ARRAY(b->arena, struct pending *, b->n_slots);
     b->all.len = b->writes.len = b->events.len = b->granted.len = b->ended.len = 0;
-    b->revision = atomic_load_explicit(&kv->revision, memory_order_relaxed);
+    b->revision = revision;
     b->now_ms = b->history_bytes = 0;
     if (b->scratch.cap > 1u << 20)
         buf_free(&b->scratch);
@@ -21,6 +21,7 @@ void batch_reset(struct batch *b, struct local *kv)
 void batch_finish(struct batch *b)
 {
     arena_destroy(b->arena);
+    vec_free(&b->outcomes);
     vec_free(&b->all);
     vec_free(&b->writes);
     vec_free(&b->events);
@@ -43,7 +44,7 @@ static void table_grow(struct batch *b)
     }
 }
 
-static struct pending *table_find(struct batch *b, struct str key)
+static struct pending *table_find(const struct batch *b, struct str key)
 {
     struct pending *p = b->table[str_hash(key) & (b->n_slots - 1)];
 
@@ -78,6 +79,12 @@ int batch_find(struct batch *b, struct str key, struct pending **ret, struct err
     *ret = table_find(b, key);
     if (*ret)
         return 0;
+    const struct pending *below = b->under ? table_find(b->under, key) : NULL;
+    if (below) {
+        *ret = table_add(b, key);
+        (*ret)->state = below->state;
+        return 0;
+    }
     b->scratch.len = 0;
     int rc = e->ops->get(e, KV_SPACE_META, record_meta_key(b->arena, 'k', key), &b->scratch, err);
     if (rc < 0)
@@ -94,8 +101,11 @@ int batch_value(struct batch *b, struct pending *p, struct err *err)
 
     if (p->value_known || !p->state.mod_revision)
         return 0;
+    int rc = p->state.mod_revision > local_revision(&b->kv->kv) ? batch_settle(b, err) : 0;
+    if (rc < 0)
+        return rc;
     b->scratch.len = 0;
-    int rc = kv_read_version(b->kv, b->arena, p->key, p->state.mod_revision, &head, &b->scratch, err);
+    rc = kv_read_version(b->kv, b->arena, p->key, p->state.mod_revision, &head, &b->scratch, err);
     if (rc < 0)
         return rc;
     if (rc > 0)
@@ -119,9 +129,11 @@ static bool in_range(struct str key, struct str from, struct str end)
 static int list_stored(struct batch *b, struct str key, struct str end, struct err *err)
 {
     struct kv_engine *e = b->kv->engine;
+    int rc = batch_settle(b, err);
+    if (rc < 0)
+        return rc;
     struct kv_cursor *c = e->ops->cursor_open(e, KV_SPACE_META);
     struct str at, value, stop = record_meta_key(b->arena, 'k', end);
-    int rc;
 
     e->ops->cursor_seek(c, record_meta_key(b->arena, 'k', key));
     while ((rc = e->ops->cursor_read(c, &at, &value, err)) == 0 && str_cmp(at, stop) < 0) {

@@ -15,8 +15,17 @@ struct pending { /* a key someone in this batch looked at */
     struct pending *next;
 };
 
+struct outcome {
+    struct request *request;
+    struct err *err; /* NULL: done */
+    struct kv_txn_result result;
+};
+
 struct batch {
     struct local *kv;
+    const struct batch *under; /* written meanwhile: what it did holds, unless it fails */
+    uint64_t failures;         /* of the store's, when this one was begun */
+    VEC(struct outcome) outcomes;
     struct arena *arena; /* reset from batch to batch */
     struct pending **table;
     size_t n_slots, n_pending;
@@ -31,8 +40,12 @@ struct batch {
     int64_t now_ms;
 };
 
-void batch_reset(struct batch *b, struct local *kv);
+/* Everything but the requests. */
+void batch_reset(struct batch *b, struct local *kv, int64_t revision);
 void batch_finish(struct batch *b);
+
+/* Waits until the batch under this one is on disk, where cursors and values are read. Fails when that failed. */
+int batch_settle(struct batch *b, struct err *err);
 
 /* Failures (negative) are the engine's: the batch as a whole cannot go on. */
 int batch_find(struct batch *b, struct str key, struct pending **ret, struct err *err);

@@ -1,12 +1,15 @@
-/* The committer: one thread that makes all changes.
+/* The committer: what makes all changes, one batch after the other.
  *
  * It takes everything that waits, runs each transaction against the engine's state overlaid by what the earlier ones of
- * the batch did (batch.h), writes the whole with one sync, publishes the events in order and answers. While it syncs
- * the next batch gathers, so the number of syncs adapts to the load by itself.
+ * the batch did (batch.h), writes the whole with one sync, publishes the events in order and answers. Two threads take
+ * turns at it: while one has its batch written, the other prepares the next, on top of what the first did; so the
+ * number of syncs adapts to the load by itself, and neither the disk nor the processor waits for the other. Only one
+ * prepares at a time, and only one writes.
  *
  * Failures. A transaction's own (a lease that is not there, a key put twice) answers it alone, before it has touched
  * anything. The engine's fails the batch: nothing of it was made visible, every transaction in it gets the error, and
  * the store is in trouble: writes are refused with that sentence until a probe of the background thread gets through.
+ * What was prepared on top of a batch that failed is prepared once more, without it.
  */
 #include "storage/kv/batch.h"
 
@@ -17,11 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-struct outcome {
-    struct request *request;
-    struct err *err; /* NULL: done */
-    struct kv_txn_result result;
-};
+enum { BATCH_MAX = 4096, WAKE_WHILE_WRITING = 32 };
 
 /* ---- trouble ---- */
 
@@ -392,7 +391,7 @@ static int run_revoke(struct batch *b, const struct request *r, struct err *err)
 {
     struct kv_engine *e = b->kv->engine;
     bool begun = false;
-    int rc = 0;
+    int rc = batch_settle(b, err);
 
     for (size_t i = 0; i < r->n_leases && rc >= 0; i++) {
         struct str prefix = record_lease_key(b->arena, 'a', r->leases[i], STR_NULL), at, value;
@@ -475,7 +474,6 @@ static void settle_leases(struct batch *b, bool failed)
     if (failed) {
         for (size_t i = 0; i < b->granted.len; i++)
             kv_lease_drop(kv, b->granted.items[i]);
-        memset(kv->shared, 0, sizeof kv->shared);
     } else {
         for (size_t i = 0; i < b->ended.len; i++)
             kv_lease_drop(kv, b->ended.items[i]);
@@ -485,21 +483,17 @@ static void settle_leases(struct batch *b, bool failed)
         kv_keeper_poke(kv);
 }
 
-static int write_batch(struct batch *b, struct outcome *outcomes, size_t n, struct err *err)
+static int write_batch(struct batch *b, struct err *err)
 {
     struct local *kv = b->kv;
     struct kv_engine *e = kv->engine;
     bool probe = false;
     int rc;
 
-    for (size_t i = 0; i < n; i++) {
-        probe |= outcomes[i].request->kind == REQUEST_PROBE;
-        rc = run_request(b, &outcomes[i], err);
-        if (rc < 0)
-            return rc;
-    }
     if (!b->writes.len)
         return 0;
+    for (size_t i = 0; i < b->outcomes.len; i++)
+        probe |= b->outcomes.items[i].request->kind == REQUEST_PROBE;
     if (atomic_load(&kv->in_trouble)) {
         if (!probe)
             return kv_trouble_err(kv, err);
@@ -529,59 +523,177 @@ static void answer(struct request *r, const struct kv_txn_result *result, const 
         done(arg, result, err);
 }
 
-static void run_batch(struct local *kv, struct batch *b, struct request *list)
+/* Write, publish, answer. `rc` < 0: it could not even be prepared. */
+static int finish_batch(struct batch *b, int rc, struct err *err)
 {
+    struct local *kv = b->kv;
     struct kv_txn_result nothing = {0};
-    struct err err;
-    size_t n = 0;
 
-    batch_reset(b, kv);
-    for (struct request *r = list; r; r = r->next)
-        n++;
-    struct outcome *outcomes = ARENA_ARRAY(b->arena, struct outcome, n);
-    for (size_t i = 0; i < n; i++, list = list->next)
-        outcomes[i].request = list;
-
-    int rc = write_batch(b, outcomes, n, &err);
+    if (rc == 0)
+        rc = write_batch(b, err);
     settle_leases(b, rc < 0);
     if (rc == 0 && b->events.len) {
         atomic_store_explicit(&kv->revision, b->revision, memory_order_release);
         atomic_fetch_add(&kv->history_written, b->history_bytes);
         kv_publish(&kv->kv, b->events.items, b->events.len, b->revision);
     }
-    for (size_t i = 0; i < n; i++) {
-        const struct err *e = rc < 0 ? &err : outcomes[i].err;
+    for (size_t i = 0; i < b->outcomes.len; i++) {
+        const struct outcome *o = &b->outcomes.items[i];
+        const struct err *e = rc < 0 ? err : o->err;
 
-        answer(outcomes[i].request, e ? &nothing : &outcomes[i].result, e);
+        answer(o->request, e ? &nothing : &o->result, e);
     }
+    return rc;
+}
+
+/* ---- two of them at work ---- */
+
+/* All below: under queue_lock. */
+static void begin_batch(struct batch *b, struct local *kv)
+{
+    if (kv->failures_seen != kv->failures) {
+        memset(kv->shared, 0, sizeof kv->shared); /* they may never have come to be */
+        kv->failures_seen = kv->failures;
+    }
+    batch_reset(b, kv, kv->assigned);
+    b->failures = kv->failures;
+    b->under = kv->writing ? kv->flying : NULL;
+}
+
+int batch_settle(struct batch *b, struct err *err)
+{
+    struct local *kv = b->kv;
+    bool failed;
+
+    if (!b->under)
+        return 0;
+    pthread_mutex_lock(&kv->queue_lock);
+    while (kv->writing)
+        pthread_cond_wait(&kv->queue_ready, &kv->queue_lock);
+    failed = kv->failures != b->failures;
+    pthread_mutex_unlock(&kv->queue_lock);
+    b->under = NULL;
+    return failed ? err_set(err, ERR_IO, "the writes before failed") : 0; /* it is prepared once more */
+}
+
+/* What waits, or in trouble only the first of it: reads go on, and the probe stands alone. */
+static void take_requests(struct local *kv, struct batch *b)
+{
+    struct request *r = kv->queue_head, *next;
+
+    for (; r; r = next) {
+        next = r->next;
+        vec_push(&b->outcomes, (struct outcome){.request = r});
+        kv->queue_len--;
+        if (atomic_load(&kv->in_trouble)) {
+            r = next;
+            break;
+        }
+    }
+    kv->queue_head = r;
+    if (!r)
+        kv->queue_tail = &kv->queue_head;
+}
+
+/* In trouble, what was prepared before goes back but for the first. */
+static void put_back(struct local *kv, struct batch *b)
+{
+    while (b->outcomes.len > 1) {
+        struct request *r = b->outcomes.items[--b->outcomes.len].request;
+
+        r->next = kv->queue_head;
+        if (!kv->queue_head)
+            kv->queue_tail = &r->next;
+        kv->queue_head = r;
+        kv->queue_len++;
+    }
+}
+
+static int run_from(struct batch *b, size_t first, struct err *err)
+{
+    int rc = 0;
+
+    for (size_t i = first; i < b->outcomes.len && rc >= 0; i++)
+        rc = run_request(b, &b->outcomes.items[i], err);
+    return rc < 0 ? rc : 0;
+}
+
+static bool may_take_more(const struct local *kv, const struct batch *b, int rc)
+{
+    return !b->outcomes.len ||
+           (rc == 0 && !atomic_load(&kv->in_trouble) && b->outcomes.len < BATCH_MAX && b->writes.len < BATCH_MAX * 4);
+}
+
+/* Fills the batch while another is written; when nothing is written any more it is done. False: the end. */
+static bool prepare_batch(struct local *kv, struct batch *b, int *ret_rc, struct err *err)
+{
+    *ret_rc = 0;
+    b->outcomes.len = 0;
+    while (!b->outcomes.len || kv->writing) {
+        bool more = may_take_more(kv, b, *ret_rc);
+
+        if (kv->queue_head && more) {
+            size_t n = b->outcomes.len;
+
+            if (!n)
+                begin_batch(b, kv);
+            take_requests(kv, b);
+            pthread_mutex_unlock(&kv->queue_lock);
+            *ret_rc = run_from(b, n, err);
+            pthread_mutex_lock(&kv->queue_lock);
+        } else if (!b->outcomes.len && kv->stopping) {
+            return false;
+        } else {
+            pthread_cond_wait(&kv->queue_ready, &kv->queue_lock);
+        }
+    }
+    if (b->failures != kv->failures) { /* what this one stands on is not there */
+        if (atomic_load(&kv->in_trouble))
+            put_back(kv, b);
+        for (size_t i = 0; i < b->outcomes.len; i++)
+            b->outcomes.items[i] = (struct outcome){.request = b->outcomes.items[i].request};
+        pthread_mutex_unlock(&kv->queue_lock);
+        settle_leases(b, true);
+        pthread_mutex_lock(&kv->queue_lock);
+        begin_batch(b, kv);
+        pthread_mutex_unlock(&kv->queue_lock);
+        *ret_rc = run_from(b, 0, err);
+        pthread_mutex_lock(&kv->queue_lock);
+    }
+    return true;
 }
 
 void *kv_committer_main(void *arg)
 {
     struct local *kv = arg;
     struct batch b = {0};
+    struct err err;
+    int rc;
 
     pthread_mutex_lock(&kv->queue_lock);
     for (;;) {
-        while (!kv->queue_head && !kv->stopping)
-            pthread_cond_wait(&kv->queue_ready, &kv->queue_lock);
-        struct request *list = kv->queue_head;
-        if (!list)
+        while (kv->preparing)
+            pthread_cond_wait(&kv->turn, &kv->queue_lock);
+        kv->preparing = true;
+        bool any = prepare_batch(kv, &b, &rc, &err);
+        kv->preparing = false;
+        pthread_cond_signal(&kv->turn);
+        if (!any)
             break;
-        kv->queue_head = NULL;
-        kv->queue_tail = &kv->queue_head;
+        kv->writing = true;
+        kv->flying = &b;
+        if (rc == 0)
+            kv->assigned = b.revision;
         pthread_mutex_unlock(&kv->queue_lock);
-        while (list) {
-            struct request *rest = NULL;
-
-            if (atomic_load(&kv->in_trouble)) { /* one by one: reads go on, and the probe stands alone */
-                rest = list->next;
-                list->next = NULL;
-            }
-            run_batch(kv, &b, list);
-            list = rest;
-        }
+        rc = finish_batch(&b, rc, &err);
         pthread_mutex_lock(&kv->queue_lock);
+        kv->writing = false;
+        kv->flying = NULL;
+        if (rc < 0) {
+            kv->failures++;
+            kv->assigned = local_revision(&kv->kv);
+        }
+        pthread_cond_signal(&kv->queue_ready);
     }
     pthread_mutex_unlock(&kv->queue_lock);
     batch_finish(&b);
@@ -594,10 +706,9 @@ void kv_submit(struct local *kv, struct request *r)
 {
     r->next = NULL;
     pthread_mutex_lock(&kv->queue_lock);
-    bool wake = !kv->queue_head;
     *kv->queue_tail = r;
     kv->queue_tail = &r->next;
-    if (wake)
+    if (++kv->queue_len == (kv->writing ? WAKE_WHILE_WRITING : 1)) /* the end of a write wakes too */
         pthread_cond_signal(&kv->queue_ready);
     pthread_mutex_unlock(&kv->queue_lock);
 }

@@ -628,6 +628,7 @@ int kv_engine_rocksdb_in(const char *dir, struct rocksdb_env_t *env, struct kv_e
 {
     static const struct kv_engine_ops ops = {
         .name = "rocksdb",
+        .overlap = true,
         .get = rocks_get,
         .write = rocks_write,
         .cursor_open = rocks_cursor_open,

@@ -27,6 +27,7 @@ struct kv_engine;
 
 struct kv_engine_ops {
     const char *name;
+    bool overlap; /* reading while a batch is written pays: the next one is prepared meanwhile */
     /* Append the value to out; 1 = not there. */
     int (*get)(struct kv_engine *e, enum kv_space space, struct str key, struct buf *out, struct err *err);
     /* All of them or none; with `sync` the return means that they survive a crash of the machine. */

@@ -61,8 +61,16 @@ struct local {
     pthread_mutex_t queue_lock;
     pthread_cond_t queue_ready;
     struct request *queue_head, **queue_tail;
+    size_t queue_len;
     bool stopping;
-    pthread_t committer;
+    pthread_t committers[2]; /* committer.c */
+    int n_committers;
+    /* all below under queue_lock */
+    pthread_cond_t turn; /* to prepare */
+    bool preparing, writing;
+    struct batch *flying; /* the one that is being written */
+    int64_t assigned;     /* the newest revision of a batch that was written or is being */
+    uint64_t failures, failures_seen;
 
     pthread_mutex_t pins_lock;
     struct pin pins; /* ring head */
@@ -93,6 +101,12 @@ struct local {
 static inline struct local *local_of(struct kv *kv)
 {
     return (struct local *)kv;
+}
+
+static inline bool kv_on_committer(const struct local *kv)
+{
+    return pthread_equal(pthread_self(), kv->committers[0]) ||
+           (kv->n_committers > 1 && pthread_equal(pthread_self(), kv->committers[1]));
 }
 
 /* read.c */

@@ -66,7 +66,8 @@ static void local_close(struct kv *base)
     kv->stopping = true;
     pthread_cond_signal(&kv->queue_ready);
     pthread_mutex_unlock(&kv->queue_lock);
-    pthread_join(kv->committer, NULL);
+    for (int i = 0; i < kv->n_committers; i++)
+        pthread_join(kv->committers[i], NULL);
     kv->engine->ops->close(kv->engine);
     kv_leases_finish(kv);
     kv_finish(base);
@@ -120,6 +121,7 @@ int kv_create(struct kv_engine *e, int64_t history_ms, struct kv **ret, struct e
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&kv->queue_ready, NULL);
+    pthread_cond_init(&kv->turn, NULL);
     pthread_cond_init(&kv->keeper_wake, &monotonic);
     pthread_cond_init(&kv->keeper_idle, NULL);
     pthread_condattr_destroy(&monotonic);
@@ -132,7 +134,10 @@ int kv_create(struct kv_engine *e, int64_t history_ms, struct kv **ret, struct e
         free(kv);
         return rc;
     }
-    if (pthread_create(&kv->committer, NULL, kv_committer_main, kv) ||
+    kv->assigned = local_revision(&kv->kv);
+    kv->n_committers = e->ops->overlap ? 2 : 1;
+    if (pthread_create(&kv->committers[0], NULL, kv_committer_main, kv) ||
+        (kv->n_committers > 1 && pthread_create(&kv->committers[1], NULL, kv_committer_main, kv)) ||
         pthread_create(&kv->keeper, NULL, kv_keeper_main, kv))
         abort();
     *ret = &kv->kv;

@@ -230,6 +230,7 @@ static int open_store(struct rig *r, struct err *err)
     const struct kv_engine_ops *inner = r->inner->ops;
     r->ops = (struct kv_engine_ops){
         .name = inner->name,
+        .overlap = r->crowded, /* else the seed alone says what happens when */
         .get = rig_get,
         .write = rig_write,
         .cursor_open = rig_cursor_open,
