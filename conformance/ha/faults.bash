@@ -45,16 +45,17 @@ mend_cut() { net_mend "$1"; }
 # the disk of a member is full, and what is written does not fit: it dies of it, and is started again when there is room
 break_full() {
     local i
-    dd if=/dev/zero of="$DIR/$1/filler" bs=1M 2>/dev/null
+    dd if=/dev/zero of="$DIR/$1/data/filler" bs=1M 2>/dev/null
     for i in $(seq 24); do
         head -c 1000000 /dev/zero | tr '\0' x | ETCDCTL_API=3 in_net client timeout 5 etcdctl --endpoints "$(urls 2379 "${MEMBERS[@]}")" put "/filler/$i"
     done >/dev/null 2>&1
 }
 mend_full() {
-    rm -f "$DIR/$1/filler"
+    rm -f "$DIR/$1/data/filler"
     if alive "$1"; then
         say "$1 went on with a full disk"
     else
+        say "$1 had died of it: $(grep -m 1 'no space' "$DIR/$1/log" | cut -c1-160)"
         launch "$1"
     fi
     ETCDCTL_API=3 in_net client etcdctl --endpoints "$(urls 2379 "${MEMBERS[@]}")" del --prefix /filler/ >/dev/null 2>&1

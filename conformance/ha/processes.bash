@@ -79,7 +79,7 @@ cluster_start() {
     net_join client 41 || return
     echo 'agent-token,agent,1,"system:masters"' >"$DIR/tokens"
     # one member's disk is small, and one server's identities are everybody's
-    mkdir -p "$DIR/e3" && mount -t tmpfs -o size=256m tmpfs "$DIR/e3" || return
+    mkdir -p "$DIR/e3/data" && mount -t tmpfs -o size=256m,mode=700 tmpfs "$DIR/e3/data" || return
     for name in "${MEMBERS[@]}"; do launch "$name"; done
     for name in "${MEMBERS[@]}"; do until_true 20 etcd_well "$name" || return; done
     launch s1
@@ -103,9 +103,8 @@ nodes_ready() {
 cluster_stop() {
     local name
     for name in "${!PID[@]}"; do
-        kill -CONT "${PID[$name]}" 2>/dev/null
         kill9 "$name"
     done
-    umount "$DIR/e3" 2>/dev/null
+    umount "$DIR/e3/data" 2>/dev/null
     net_close
 }

@@ -20,7 +20,8 @@
  * VALUE is the number an object holds, unlike that of any other write; 0 for none; !TEXT for an object that does not
  * hold together (half of a write). REVISION of an op is the one answered: of the object, of a list; 0 for none (errors,
  * objects that are not there, deletions). OUTCOME: ok; fail, certainly not carried out; unknown.
- * TOKENS: ip:ADDRESS, port:NUMBER; a pod's of:UID while it counts for that ReplicaSet; a ReplicaSet's most:REPLICAS.
+ * TOKENS: ip:ADDRESS, port:NUMBER; a node's range:CIDR; a pod's of:UID while it counts for that ReplicaSet; a
+ * ReplicaSet's most:REPLICAS.
  */
 #ifndef SKIFF_CONFORMANCE_HISTORY_HISTORY_H
 #define SKIFF_CONFORMANCE_HISTORY_HISTORY_H

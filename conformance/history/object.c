@@ -136,6 +136,8 @@ void object_log_held(struct recorder *r, const char *type, const char *kind, con
         service_tokens(&tokens, object);
     } else if (strcmp(kind, "pods") == 0) {
         pod_tokens(&tokens, object, r->simulated_pods);
+    } else if (strcmp(kind, "nodes") == 0) {
+        add_token(&tokens, "range", value_path_str(object, "spec.podCIDR"));
     } else {
         snprintf(text, sizeof text, "%" PRId64, value_path_int(object, "spec.replicas", 0));
         add_token(&tokens, "most", str_from(text));

@@ -82,7 +82,8 @@ void writers_finish(struct recorder *r);
 void recorder_idle(struct recorder *r);
 void recorder_written(struct recorder *r);
 
-/* leases_of: a namespace, whose leases are watched too, or NULL. inventory: Services, pods and ReplicaSets, too. */
+/* leases_of: a namespace, whose leases are watched too, or NULL. inventory: Services, pods, nodes and ReplicaSets, too.
+ */
 void watchers_start(struct recorder *r, const char *leases_of, bool inventory);
 bool watchers_have_seen(const struct recorder *r); /* the last writes */
 

@@ -240,7 +240,7 @@ static void watch_other(struct recorder *r, const char *path, const char *kind)
 void watchers_start(struct recorder *r, const char *leases_of, bool inventory)
 {
     struct buf path = {0};
-    r->watchers = MEM_ARRAY(struct watcher, (size_t)r->n_watchers + 4);
+    r->watchers = MEM_ARRAY(struct watcher, (size_t)r->n_watchers + 5);
     for (int i = 0; i < r->n_watchers; i++)
         watch_keys(r, i);
     if (leases_of) {
@@ -250,6 +250,7 @@ void watchers_start(struct recorder *r, const char *leases_of, bool inventory)
     if (inventory) {
         watch_other(r, "/api/v1/services", "services");
         watch_other(r, "/api/v1/pods", "pods");
+        watch_other(r, "/api/v1/nodes", "nodes");
         watch_other(r, "/apis/apps/v1/replicasets", "replicasets");
     }
 }
