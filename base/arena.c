@@ -44,7 +44,7 @@ struct kept_blocks {
     unsigned n[4];
 };
 
-static const unsigned kept_max[4] = {16, 8, 4, 2}; /* 64 KB of each size */
+static const unsigned kept_max[4] = {16, 4, 2, 1};
 static _Thread_local struct kept_blocks *kept;
 static pthread_key_t kept_key;
 static pthread_once_t kept_once = PTHREAD_ONCE_INIT;

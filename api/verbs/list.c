@@ -36,7 +36,7 @@ struct listing {
     int64_t left;              /* items still to write, -1 = all */
     int64_t remaining;
     struct str continue_;
-    bool first, waiting, native;
+    bool first, waiting, native, pretty;
     struct pieces out;
     int64_t began_ms, waits_ms; /* since when it waits for the client */
     struct timer look;
@@ -113,8 +113,66 @@ static void step(void *arg)
         go_on(l);
 }
 
+/* ---- laid out for people: the same, an item at a time ---- */
+
+static int lay_out(struct listing *l, struct buf *text, struct buf *ret, struct err *err)
+{
+    struct json_options plain = {0};
+    struct value *v;
+    int rc = json_decode(l->req->arena, arena_str(l->req->arena, buf_str(text)), &plain, &v, err);
+    if (rc == 0)
+        json_encode_pretty(ret, v);
+    while (ret->len && ret->p[ret->len - 1] == '\n')
+        ret->len--;
+    buf_free(text);
+    return rc;
+}
+
+static int write_pretty_item(struct listing *l, const struct object *o, struct err *err)
+{
+    struct buf compact = {0}, item = {0};
+    size_t at;
+    int rc = answer_item(l->req, &compact, o, false, 0, err);
+    if (rc < 0)
+        buf_free(&compact);
+    else
+        rc = lay_out(l, &compact, &item, err);
+    if (rc == 0) {
+        buf_addz(&l->out.text, l->first ? "" : ",");
+        l->first = false;
+        for (struct str rest = buf_str(&item); rest.p; rest = str_sub(rest, at + 1, rest.len)) {
+            if (!str_index(rest, '\n', &at))
+                at = rest.len;
+            buf_addz(&l->out.text, "\n    ");
+            buf_add(&l->out.text, rest.p, at);
+            if (at == rest.len)
+                break;
+        }
+    }
+    buf_free(&item);
+    return rc;
+}
+
+/* What stands before the items; the brackets behind them are cut off again. */
+static void write_head(struct listing *l)
+{
+    struct buf *out = &l->out.text, compact = {0};
+    struct err ignored = ERR_INIT;
+    if (!l->pretty) {
+        answer_list_head(l->req, out, object_tree_revision(l->tree), l->continue_, l->remaining);
+        return;
+    }
+    answer_list_head(l->req, &compact, object_tree_revision(l->tree), l->continue_, l->remaining);
+    buf_addz(&compact, "]}");
+    lay_out(l, &compact, out, &ignored);
+    while (out->len && out->p[out->len - 1] != '[')
+        out->len--;
+}
+
 static int write_item(struct listing *l, const struct object *o, struct err *err)
 {
+    if (l->pretty)
+        return write_pretty_item(l, o, err);
     if (!l->first)
         buf_add_char(&l->out.text, ',');
     l->first = false;
@@ -161,7 +219,7 @@ static void go_on(struct listing *l)
     }
     arena_destroy(scratch);
     if (end) {
-        buf_addz(&l->out.text, "]}\n");
+        buf_addz(&l->out.text, !l->pretty ? "]}\n" : l->first ? "]\n}\n" : "\n  ]\n}\n");
         pieces_send(req, &l->out);
     }
     if (end || rc < 0) {
@@ -294,8 +352,8 @@ static void answer_in_process(struct listing *l)
     answer_end(req, 200);
 }
 
-/* People read these: the whole text at once, bounded by what they can look at. */
-static bool answer_pretty(struct listing *l)
+/* YAML has no item by item: the whole text at once, bounded by what people can look at. */
+static bool answer_yaml(struct listing *l)
 {
     struct api_request *req = l->req;
     struct buf text = {0};
@@ -386,12 +444,13 @@ static void start_answer(struct listing *l)
     struct api_request *req = l->req;
     if (req->format == API_PROTOBUF && answer_protobuf(l))
         return;
-    if (answer_is_pretty(req) && object_tree_len(l->tree) <= 10000 && answer_pretty(l))
+    if (req->format == API_YAML && object_tree_len(l->tree) <= 10000 && answer_yaml(l))
         return;
-    l->native = answer_is_native(req);
+    l->pretty = req->format != API_YAML && answer_is_pretty(req);
+    l->native = !l->pretty && answer_is_native(req);
     l->first = true;
     answer_start(req, 200);
-    answer_list_head(req, &l->out.text, object_tree_revision(l->tree), l->continue_, l->remaining);
+    write_head(l);
     start_iter(l);
     req->on_gone = on_gone;
     req->on_drain = on_drain;

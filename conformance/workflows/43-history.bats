@@ -11,6 +11,7 @@ setup() {
 }
 
 teardown() {
+    [ ! -e "$DIR/readers" ] || kill -9 $(cat "$DIR/readers") 2>/dev/null || true
     [ ! -e "$DIR/pid" ] || server_down "$DIR"
 }
 
@@ -29,7 +30,7 @@ config_maps() { # COUNT
 
 # Writes go on until the store has forgotten REVISION.
 forgotten() { # REVISION
-    for i in $(seq 100); do
+    for i in $(seq 300); do
         kubectl annotate configmap c01 --overwrite "n=$i" >/dev/null
         ask GET "$CONFIGMAPS?resourceVersion=$1&resourceVersionMatch=Exact&limit=1"
         [ "$CODE" != 410 ] || return 0
@@ -126,7 +127,7 @@ EXPIRED_LIST='The provided continue parameter is too old to display a consistent
 }
 
 @test "a watch begins in the past, or is told in the stream that it cannot" {
-    start --etcd-compaction-interval 2s
+    start --etcd-compaction-interval 8s
     config_maps 3
     ask GET "$CONFIGMAPS?limit=1"
     revision=$(jq -r .metadata.resourceVersion <<<"$BODY")
@@ -218,7 +219,7 @@ rss_kb() { awk '/^VmRSS/ {print $2}' "/proc/$(cat "$DIR/pid")/status"; }
     revision=$(jq -r .metadata.resourceVersion <<<"$BODY")
     for name in stopped live; do
         curl -skN -H 'Authorization: Bearer admin-token' "$SERVER$CONFIGMAPS?watch=1&resourceVersion=$revision" >"$DIR/$name" 3>&- &
-        printf '%s\n' $! >"$DIR/$name.pid"
+        printf '%s\n' $! | tee "$DIR/$name.pid" >>"$DIR/readers"
     done
     sleep 0.5
     kill -STOP "$(cat "$DIR/stopped.pid")"
@@ -247,4 +248,35 @@ rss_kb() { awk '/^VmRSS/ {print $2}' "/proc/$(cat "$DIR/pid")/status"; }
     kill "$(cat "$DIR/stopped.pid")" "$(cat "$DIR/live.pid")"
     cmp "$DIR/live" "$DIR/stopped"
     grep -o '"resourceVersion":"[0-9]*"' "$DIR/live" | tr -dc '0-9\n' | sort -nuc
+}
+
+@test "a list whose reader stands still, or crawls, lets go of what it reads" {
+    [ -n "${SLOW-}" ] || skip "takes a minute and a half (SLOW=1)"
+    start
+    kubectl create serviceaccount default >/dev/null || true
+    for i in $(seq 24); do
+        large_pod "pod-$i" 1400000 | kubectl create -f - >/dev/null
+    done
+    list() { exec curl -sk -H 'Authorization: Bearer admin-token' "$@" "$SERVER/api/v1/namespaces/default/pods"; }
+    # 33 MB: one takes nothing, one far too little, one little but steadily enough
+    list -o "$DIR/still" 3>&- &
+    still=$!
+    list -o "$DIR/crawls" --limit-rate 100k 3>&- &
+    crawls=$!
+    list -o "$DIR/walks" --limit-rate 500k 3>&- &
+    walks=$!
+    sleep 0.3
+    kill -STOP $still
+    before=$(rss_kb)
+    echo $still $crawls $walks >"$DIR/readers"
+    sleep 80
+    echo "RSS $before KB, with three slow readers $(rss_kb) KB"
+    [ $(($(rss_kb) - before)) -lt 16384 ]
+    run wait $crawls
+    [ "$status" != 0 ]
+    kill -CONT $still
+    run wait $still
+    [ "$status" != 0 ]
+    wait $walks
+    [ "$(jq '.items | length' "$DIR/walks")" = 24 ]
 }
