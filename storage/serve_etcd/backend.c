@@ -230,12 +230,36 @@ static void fill_crc_table(void)
     }
 }
 
+static uint32_t crc_by_table(uint32_t crc, const uint8_t *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        crc = crc_table[(crc ^ p[i]) & 0xff] ^ crc >> 8;
+    return crc;
+}
+
+#ifdef __x86_64__
+__attribute__((target("sse4.2"))) static uint32_t crc_by_machine(uint32_t crc, const uint8_t *p, size_t n)
+{
+    uint64_t wide = crc, word;
+
+    for (; n >= 8; n -= 8, p += 8) {
+        memcpy(&word, p, 8);
+        wide = __builtin_ia32_crc32di(wide, word);
+    }
+    crc = (uint32_t)wide;
+    for (; n; n--, p++)
+        crc = __builtin_ia32_crc32qi(crc, *p);
+    return crc;
+}
+#endif
+
 static uint32_t crc32c(uint32_t crc, struct str s)
 {
-    crc = ~crc;
-    for (size_t i = 0; i < s.len; i++)
-        crc = crc_table[(crc ^ (uint8_t)s.p[i]) & 0xff] ^ crc >> 8;
-    return ~crc;
+#ifdef __x86_64__
+    if (__builtin_cpu_supports("sse4.2"))
+        return ~crc_by_machine(~crc, (const uint8_t *)s.p, s.len);
+#endif
+    return ~crc_by_table(~crc, (const uint8_t *)s.p, s.len);
 }
 
 enum { CHANGED_ALIVE = 1, CHANGED_DEAD };
@@ -289,7 +313,7 @@ int backend_hash(struct backend *b, uint32_t *ret, struct err *err)
     struct map_iter it;
     struct str key;
     void *how;
-    int rc = kv_history(b->kv, FROM, TO, b->compacted, look, &h, err);
+    int rc = b->n_states ? kv_history(b->kv, FROM, TO, b->compacted, look, &h, err) : 0;
 
     for (size_t i = 0; i < b->n_states; i++)
         h.n_living += !map_get(&h.keys, b->states[i].key);

@@ -11,6 +11,7 @@
 
 enum {
     PAGE = 4096,
+    LONG_PAGE = 8 * PAGE,
     HEAD = 16,
     ELEMENT = 16,
     FLAG_BRANCH = 1,
@@ -182,9 +183,17 @@ static void flush_page(struct bbolt_writer *w, child_vec *to, struct buf *out)
     page_reset(&w->page, w->page.flags);
 }
 
+/* Large elements share a page with overflow until little of it is left over, or it has grown long. */
+static bool is_full(const struct page *p)
+{
+    size_t len = page_len(p), left = (PAGE - len % PAGE) % PAGE;
+
+    return left <= PAGE / 8 || len >= LONG_PAGE;
+}
+
 void bbolt_writer_add(struct bbolt_writer *w, struct str key, struct str value, struct buf *out)
 {
-    if (w->page.count && page_len(&w->page) + ELEMENT + key.len + value.len > PAGE)
+    if (w->page.count && page_len(&w->page) + ELEMENT + key.len + value.len > PAGE && is_full(&w->page))
         flush_page(w, &w->children, out);
     if (!w->page.count)
         note_first(w, key);
