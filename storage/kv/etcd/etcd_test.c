@@ -267,7 +267,7 @@ static void killed_and_restarted(void **state)
     kv_set_publish(kv, follow, &f);
     w.kv = kv;
     assert_int_equal(pthread_create(&thread, NULL, write_all, &w), 0);
-    for (int round = 0; round < 4; round++) {
+    for (int round = 0; round < 2; round++) {
         usleep(400000);
         etcd_server_kill(&server, SIGKILL);
         usleep(200000 * round);
@@ -346,7 +346,7 @@ static void three_members(void **state)
     kv_set_publish(kv, follow, &f);
     w.kv = kv;
     assert_int_equal(pthread_create(&thread, NULL, write_all, &w), 0);
-    for (int round = 0; round < 4; round++) {
+    for (int round = 0; round < 2; round++) {
         usleep(500000);
         int at = leader_of(members), before = w.acked;
         if (round % 2)

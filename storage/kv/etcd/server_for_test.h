@@ -126,7 +126,9 @@ static inline void etcd_server_start(struct etcd_server *s)
                             s->peer_url, "--initial-advertise-peer-urls",
                             s->peer_url, "--initial-cluster",
                             s->cluster,  "--max-request-bytes",
-                            "4194304"};
+                            "4194304",   "--heartbeat-interval",
+                            "50",        "--election-timeout",
+                            "500"};
     size_t n = 0;
     while (args[n])
         n++;
