@@ -25,8 +25,8 @@ controllers_leader() {
 break_kill() { kill9 "$1"; }
 mend_kill() { launch "$1"; }
 
-break_stop() { kill -STOP "${PID[$1]}"; }
-mend_stop() { kill -CONT "${PID[$1]}"; }
+break_stop() { [ -z "${PID[$1]}" ] || kill -STOP "${PID[$1]}"; }
+mend_stop() { [ -z "${PID[$1]}" ] || kill -CONT "${PID[$1]}"; }
 
 # cut NAME WAY WHOM: members among themselves, servers from members, servers from nodes and clients, …
 break_cut() {
@@ -63,7 +63,7 @@ mend_full() {
 
 break_killall() {
     local name
-    for name; do kill -9 "${PID[$name]}" 2>/dev/null; done
+    for name; do [ -z "${PID[$name]}" ] || kill -9 "${PID[$name]}" 2>/dev/null; done
     for name; do wait "${PID[$name]}" 2>/dev/null; done
 }
 mend_killall() {

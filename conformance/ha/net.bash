@@ -5,10 +5,16 @@ NET=skiff-ha-$$ # what every namespace's name begins with
 SUBNET=10.99.0
 declare -A ADDRESS
 
+BRIDGE=br0
+
 net_open() {
     ip netns add "$NET-bridge" || return
-    ip -n "$NET-bridge" link add br0 type bridge forward_delay 0
-    ip -n "$NET-bridge" link set br0 up
+    ip -n "$NET-bridge" link add $BRIDGE type bridge forward_delay 0
+    ip -n "$NET-bridge" link set $BRIDGE up
+}
+
+net_name() { # NAME FILE: a namespace that somebody else made
+    touch "/run/netns/$NET-$1" && mount --bind "$2" "/run/netns/$NET-$1"
 }
 
 net_join() { # NAME NUMBER
@@ -19,7 +25,7 @@ net_join() { # NAME NUMBER
     ip -n "$NET-$1" addr add "${ADDRESS[$1]}/24" dev eth0
     ip -n "$NET-$1" link set eth0 up
     ip -n "$NET-$1" route add default via "$SUBNET.1" 2>/dev/null
-    ip -n "$NET-bridge" link set "$1" master br0 up
+    ip -n "$NET-bridge" link set "$1" master $BRIDGE up
 }
 
 in_net() { # NAME COMMAND …
@@ -40,14 +46,14 @@ net_cut() {
 }
 
 net_mend() { # NAME
-    in_net "$1" nft flush ruleset
+    in_net "$1" nft delete table ip cut
 }
 
 net_close() {
     local name
     for name in $(ip netns list | awk '{print $1}'); do
         [[ $name == "$NET"-* ]] || continue
-        ip netns pids "$name" | xargs -r kill -9 2>/dev/null # what was forgotten
+        [ "$name" = "$NET-bridge" ] || ip netns pids "$name" | xargs -r kill -9 2>/dev/null # what was forgotten
         ip netns del "$name"
     done
 }

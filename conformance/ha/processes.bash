@@ -17,31 +17,37 @@ launch_e() { # NAME
     ip netns exec "$NET-$1" "$ETCD" --name "$1" --data-dir "$DIR/$1/data" --listen-peer-urls "$peer" --initial-advertise-peer-urls "$peer" \
         --listen-client-urls "$client" --advertise-client-urls "$client" --initial-cluster "${cluster%,}" \
         --heartbeat-interval 100 --election-timeout 1000 >>"$DIR/$1/log" 2>&1 3>&- &
+    PID[$1]=$!
 }
 
 launch_s() { # under a host name of its own, so that leases tell who holds them
     ip netns exec "$NET-$1" unshare -u sh -c 'hostname "$0" && exec "$@"' "$1" "$SKIFF" server --data-dir "$DIR/$1/data" --listen "${ADDRESS[$1]}:6443" --advertise-address "${ADDRESS[$1]}" \
         --store "etcd=$(urls 2379 "${MEMBERS[@]}")" --token-auth-file "$DIR/tokens" \
         --leader-elect-lease-duration 4s --leader-elect-renew-deadline 3s --leader-elect-retry-period 500ms \
-        >>"$DIR/$1/out" 2>>"$DIR/$1/log" 3>&- &
+        --peer-servers "$(SCHEME=https urls 6443 $(others_of "$1"))" >>"$DIR/$1/out" 2>>"$DIR/$1/log" 3>&- &
+    PID[$1]=$!
 }
 
 launch_n() {
+    if [ "$REAL" = 1 ]; then
+        node_agent "$1"
+        return
+    fi
     ip netns exec "$NET-$1" "$SKIFF" agent --server "$(SCHEME=https urls 6443 "${SERVERS[@]}")" --ca-file "$DIR/ca.crt" --token agent-token \
         --simulated 1 --node-name "$1" >>"$DIR/$1/log" 2>&1 3>&- &
+    PID[$1]=$!
 }
 
 launch() { # NAME
     mkdir -p "$DIR/$1"
     "launch_${1:0:1}" "$1"
-    PID[$1]=$!
 }
 
-alive() { kill -0 "${PID[$1]}" 2>/dev/null; }
+alive() { [ -n "${PID[$1]}" ] && kill -0 "${PID[$1]}" 2>/dev/null; }
 
 # kill9 NAME: and reap it
 kill9() {
-    kill -9 "${PID[$1]}" 2>/dev/null
+    [ -z "${PID[$1]}" ] || kill -9 "${PID[$1]}" 2>/dev/null
     wait "${PID[$1]}" 2>/dev/null
 }
 
@@ -70,13 +76,53 @@ kube() { # SERVER kubectl's arguments …
 
 any_server() { echo "${SERVERS[RANDOM % ${#SERVERS[@]}]}"; }
 
+# Nodes of real containers: `skiff up` makes them, on a bridge that the others are joined to; its own server ends, and the
+# agents, which are started again by their nodes, find a kubeconfig that names ours.
+real_open() {
+    "$SKIFF" up --name "$NET" --nodes 2 --kubeconfig "$DIR/up.kubeconfig" >"$DIR/up" 2>&1 || { cat "$DIR/up"; return 1; }
+    "$SKIFF" load --name "$NET" "$IMAGES/busybox.tar" >>"$DIR/up" 2>&1 || { cat "$DIR/up"; return 1; }
+    kill -9 "$(cut -d' ' -f1 "/run/skiff/$NET/server.pid")"
+    BRIDGE=skiff0 SUBNET=10.89.$(sed -n 's/^subnet //p' "/run/skiff/$NET/cluster")
+    net_name bridge "/run/skiff/$NET/fabric" || return
+    for name in "${NODES[@]}"; do
+        number=${name#n}
+        ADDRESS[$name]=$SUBNET.$((10 + number))
+        net_name "$name" "/proc/$(cut -d' ' -f1 "/run/skiff/$NET/node-$number.pid")/ns/net" || return
+    done
+}
+
+real_join() {
+    local name
+    for name in "${NODES[@]}"; do
+        cp "$DIR/kubeconfig" "/var/lib/skiff/$NET/nodes/node-${name#n}/kubeconfig"
+        node_agent "$name" && kill9 "$name"
+    done
+}
+
+# The agent of a node that looks after it: its id is found, not made.
+node_agent() { # NAME
+    local parent
+    parent=$(cut -d' ' -f1 "/run/skiff/$NET/node-${1#n}.pid")
+    for _ in $(seq 50); do
+        PID[$1]=$(pgrep -P "$parent" -f 'agent --kubeconfig' | head -n 1)
+        [ -z "${PID[$1]}" ] || return 0
+        sleep 0.1
+    done
+    PID[$1]=
+    return 1
+}
+
 cluster_start() {
     local name number
-    net_open || return
-    number=11; for name in "${MEMBERS[@]}"; do net_join "$name" $((number++)) || return; done
-    number=21; for name in "${SERVERS[@]}"; do net_join "$name" $((number++)) || return; done
-    number=31; for name in "${NODES[@]}"; do net_join "$name" $((number++)) || return; done
-    net_join client 41 || return
+    if [ "$REAL" = 1 ]; then
+        real_open || return
+    else
+        net_open || return
+        number=31; for name in "${NODES[@]}"; do net_join "$name" $((number++)) || return; done
+    fi
+    number=111; for name in "${MEMBERS[@]}"; do net_join "$name" $((number++)) || return; done
+    number=121; for name in "${SERVERS[@]}"; do net_join "$name" $((number++)) || return; done
+    net_join client 141 || return
     echo 'agent-token,agent,1,"system:masters"' >"$DIR/tokens"
     # one member's disk is small, and one server's identities are everybody's
     mkdir -p "$DIR/e3/data" && mount -t tmpfs -o size=256m,mode=700 tmpfs "$DIR/e3/data" || return
@@ -92,6 +138,7 @@ cluster_start() {
     for name in "${SERVERS[@]}"; do until_true 20 server_well "$name" || { cat "$DIR/$name/log"; return 1; }; done
     cp "$DIR/s1/data/admin.kubeconfig" "$DIR/kubeconfig"
     cp "$DIR/s1/data/pki/ca.crt" "$DIR/ca.crt" || return
+    [ "$REAL" != 1 ] || real_join
     for name in "${NODES[@]}"; do launch "$name"; done
     until_true 30 nodes_ready || { kube s1 get nodes; return 1; }
 }
@@ -105,6 +152,7 @@ cluster_stop() {
     for name in "${!PID[@]}"; do
         kill9 "$name"
     done
+    [ "$REAL" != 1 ] || "$SKIFF" down --name "$NET" --kubeconfig "$DIR/up.kubeconfig" >/dev/null 2>&1
     umount "$DIR/e3/data" 2>/dev/null
     net_close
 }

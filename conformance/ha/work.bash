@@ -45,7 +45,10 @@ work_start() {
     mkdir -p "$DIR/work"
     touch "$DIR/work/services" "$DIR/work/given-up" "$DIR/work/deleted" "$DIR/work/configmaps"
     kube s1 create namespace work >/dev/null || return
-    for name in web-0 web-1 web-2; do kube s2 -n work create deployment "$name" --image=none --replicas=3 >/dev/null || return; done
+    for name in web-0 web-1 web-2; do
+        kube s2 -n work create deployment "$name" --image=busybox:1.36 --replicas=3 --dry-run=client -o json -- sleep 100000 |
+            jq '.spec.template.spec.terminationGracePeriodSeconds = 0' | kube s2 -n work create -f - >/dev/null || return
+    done
     WORK=()
     for name in services deployments configmaps; do
         "work_$name" 3>&- &

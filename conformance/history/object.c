@@ -112,17 +112,15 @@ static void service_tokens(struct buf *out, const struct value *object)
     }
 }
 
-/* A pod has its address until it has ended; it counts for its owner until it is on its way out. */
+/* A pod has its address, and counts for its owner, until it is on its way out: its object may outlive it. */
 static void pod_tokens(struct buf *out, const struct value *object, bool simulated)
 {
     struct str phase = value_path_str(object, "status.phase");
     struct value *owners = value_path(object, "metadata.ownerReferences");
-    if (str_eqz(phase, "Succeeded") || str_eqz(phase, "Failed"))
+    if (str_eqz(phase, "Succeeded") || str_eqz(phase, "Failed") || value_path(object, "metadata.deletionTimestamp"))
         return;
-    if (!value_path(object, "metadata.deletionTimestamp")) {
-        for (size_t i = 0; i < value_len(owners); i++)
-            add_token(out, "of", value_path_str(value_at(owners, i), "uid"));
-    }
+    for (size_t i = 0; i < value_len(owners); i++)
+        add_token(out, "of", value_path_str(value_at(owners, i), "uid"));
     if (!simulated && !value_path_bool(object, "spec.hostNetwork", false))
         add_token(out, "ip", value_path_str(object, "status.podIP"));
 }

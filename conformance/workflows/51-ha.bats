@@ -8,6 +8,6 @@
     echo "$output"
     [ "$status" -eq 0 ]
     # it was a test: there were faults, and writes went on between them
-    [ "$(sed -n 's/.* s  \([0-9]*\) faults;.*/\1/p' <<<"$output")" -ge 8 ]
-    [ "$(sed -n 's/^writes: \([0-9]*\) acknowledged.*/\1/p' <<<"$output")" -gt 300 ]
+    [ "$(sed -n 's/.* s  \([0-9]*\) faults;.*/\1/p' <<<"$output")" -ge 5 ]
+    [ "$(sed -n 's/^writes: \([0-9]*\) acknowledged.*/\1/p' <<<"$output")" -gt 100 ]
 }
