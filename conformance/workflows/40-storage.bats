@@ -267,6 +267,35 @@ new_secret() { head -c 32 /dev/urandom | base64; }
     [ "$(ls "$BATS_TEST_TMPDIR/other/pki")" = ca.key ]
 }
 
+@test "a slow download is of one revision, however much is written and forgotten meanwhile" {
+    start --etcd-compaction-interval 1s
+    make_objects
+    for i in $(seq 30); do
+        printf 'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: big%d, namespace: other}\ndata: {pad: "%050000d", word: before}\n---\n' "$i" "$i"
+    done | kubectl create -f - >/dev/null
+    local file=$BATS_TEST_TMPDIR/slow.snapshot revision
+    ask GET /api/v1/namespaces/other/configmaps/big30
+    revision=$(jq -r .metadata.resourceVersion <<<"$BODY")
+    curl -sk --limit-rate 150k -H "Authorization: Bearer admin-token" -o "$file" "$SERVER/skiff/snapshot" 3>&- &
+    local download=$!
+    sleep 0.5
+    ask DELETE /api/v1/namespaces/other/configmaps
+    [ "$CODE" = 200 ]
+    for _ in $(seq 80); do # until that revision is forgotten
+        ask GET "/api/v1/namespaces/other/configmaps?resourceVersion=$revision&resourceVersionMatch=Exact&limit=1"
+        [ "$CODE" = 410 ] && break
+        ask POST /api/v1/namespaces/other/configmaps '{"metadata":{"generateName":"after-"},"data":{"word":"after"}}'
+        sleep 0.1
+    done
+    [ "$CODE" = 410 ]
+    kill -0 "$download" # it was slower than all that
+    wait "$download"
+    "$SKIFF" snapshot status "$file"
+    [ "$(grep -ca 'word":"before' "$file")" -ge 1 ]
+    [ "$(grep -aoc 'word":"after' "$file")" = 0 ]
+    [ "$(grep -ao 'word":"before' "$file" | wc -l)" = 30 ]
+}
+
 @test "a server takes snapshots by itself and keeps the newest" {
     start --snapshot-every 300ms --snapshot-keep 2 --snapshot-dir "$DIR/kept"
     for i in $(seq 6); do
