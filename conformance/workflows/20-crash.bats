@@ -40,6 +40,9 @@ started_at() { # when each container of the app began: the same before and after
         sleep 0.05
       done ) &
     client=$!
+    "$(dirname "$SKIFF")/recorder" record --kubeconfig "$KUBECONFIG" --log "$BATS_TEST_TMPDIR/history" --seconds 3600 \
+        --inventory --leases-of kube-system >"$BATS_TEST_TMPDIR/recorder" 2>&1 3>&- &
+    recorder=$!
     for round in 1 2 3; do
         sleep 1.5
         kill -9 "$(cut -d' ' -f1 "/run/skiff/$CLUSTER/server.pid")"
@@ -47,7 +50,10 @@ started_at() { # when each container of the app began: the same before and after
     done
     sleep 1
     touch "$BATS_TEST_TMPDIR/stop"
+    kill $recorder
     wait $writer $client
+    wait $recorder || { cat "$BATS_TEST_TMPDIR/recorder"; false; }
+    "$(dirname "$SKIFF")/recorder" check "$BATS_TEST_TMPDIR/history"
     [ "$(wc -l <"$BATS_TEST_TMPDIR/acknowledged")" -gt 5 ]
     kubectl -n shop get configmaps -o name | sed 's|configmap/||' | sort >"$BATS_TEST_TMPDIR/there"
     sort "$BATS_TEST_TMPDIR/acknowledged" | comm -23 - "$BATS_TEST_TMPDIR/there" >"$BATS_TEST_TMPDIR/lost"
