@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { SLICE_ENTRIES = 256, PAUSE_MS = 2, PROBE_FIRST_MS = 125, PROBE_LAST_MS = 2000, REST_MS = 3000 };
+enum { SLICE_ENTRIES = 256, PAUSE_MS = 4, PROBE_FIRST_MS = 125, PROBE_LAST_MS = 2000, REST_MS = 3000 };
 
 void kv_keeper_poke(struct local *kv)
 {

@@ -429,6 +429,9 @@ static void set_options(struct rocksdb_engine *r, struct rocksdb_env_t *env)
         rocksdb_options_set_create_if_missing(o, 1);
         rocksdb_options_set_create_missing_column_families(o, 1);
         rocksdb_options_set_paranoid_checks(o, 1);
+        /* All spaces or none: a batch that failed may stand in an old log, and a crash between two spaces' flushes
+         * would bring half of it back. */
+        rocksdb_options_set_atomic_flush(o, 1);
         rocksdb_options_set_wal_recovery_mode(o, rocksdb_point_in_time_recovery); /* after wal_check */
         rocksdb_options_set_max_background_jobs(o, 2);
         rocksdb_options_set_max_open_files(o, 256);
@@ -481,9 +484,6 @@ static void set_options(struct rocksdb_engine *r, struct rocksdb_env_t *env)
     r->no_sync = rocksdb_writeoptions_create();
     r->flush = rocksdb_flushoptions_create();
     rocksdb_flushoptions_set_wait(r->flush, 0);
-    rocksdb_env_t *system = rocksdb_create_default_env();
-    rocksdb_env_lower_thread_pool_cpu_priority(system); /* compaction; flushing keeps its own */
-    rocksdb_env_destroy(system);
 }
 
 /* ---- opening, closing, opening again ---- */
