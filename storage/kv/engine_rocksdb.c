@@ -429,9 +429,9 @@ static void set_options(struct rocksdb_engine *r, struct rocksdb_env_t *env)
         rocksdb_options_set_create_if_missing(o, 1);
         rocksdb_options_set_create_missing_column_families(o, 1);
         rocksdb_options_set_paranoid_checks(o, 1);
-        /* All spaces or none: a batch that failed may stand in an old log, and a crash between two spaces' flushes
-         * would bring half of it back. */
-        rocksdb_options_set_atomic_flush(o, 1);
+        /* It would flush space after space beside a log that ends in what failed, and sync that: a crash between two
+         * spaces brings half of the failed batch back. */
+        rocksdb_resume_never_by_itself(o);
         rocksdb_options_set_wal_recovery_mode(o, rocksdb_point_in_time_recovery); /* after wal_check */
         rocksdb_options_set_max_background_jobs(o, 2);
         rocksdb_options_set_max_open_files(o, 256);

@@ -9,6 +9,8 @@ extern "C" {
 #endif
 /* *ret_error is malloc'd, NULL when the database can be written again. */
 void rocksdb_resume(rocksdb_t *db, char **ret_error);
+/* After an error it waits for rocksdb_resume, or to be opened anew. */
+void rocksdb_resume_never_by_itself(rocksdb_options_t *options);
 #ifdef __cplusplus
 }
 #endif
