@@ -59,4 +59,7 @@ void batch_remove(struct batch *b, enum kv_space space, struct str key);
 int batch_put(struct batch *b, const struct kv_op *op, int64_t lease, struct err *err);
 int batch_delete(struct batch *b, struct pending *p, void *cookie, struct err *err);
 
+/* transaction.c: runs a request. Negative: the engine failed, with the batch; its own failure goes to o->err. */
+int batch_run(struct batch *b, struct outcome *o, struct err *err);
+
 #endif
