@@ -21,7 +21,7 @@ struct arena *arena_create(size_t limit_bytes); /* 0 = no limit */
  * little. */
 struct arena *arena_create_small(size_t first_block);
 void arena_destroy(struct arena *a); /* NULL is fine */
-void arena_wipe(struct arena *a);               /* as destroy, over what lay in it first: for keys */
+void arena_wipe(struct arena *a);    /* as destroy, over what lay in it first: for keys */
 void arena_reset(struct arena *a);   /* keeps the first block for reuse */
 bool arena_over_limit(const struct arena *a);
 size_t arena_used(const struct arena *a);
