@@ -18,6 +18,7 @@
 #include "storage/crypt/reload.h"
 #include "storage/crypt/reseal.h"
 #include "storage/serve_etcd/serve.h"
+#include "storage/snapshot/restore.h"
 #include "storage/snapshot/schedule.h"
 
 #include <errno.h>
@@ -57,7 +58,8 @@ static int start_store(struct api_server *s, struct err *err)
     if (strncmp(s->options.store, "etcd=", 5) == 0) {
         char text[4096];
         snprintf(text, sizeof text, "%s;history-ms=%lld", s->options.store + 5, (long long)s->options.history_ms);
-        return kv_open_etcd_text(s->options.history_ms ? text : s->options.store + 5, &s->kv, err);
+        int rc = kv_open_etcd_text(s->options.history_ms ? text : s->options.store + 5, &s->kv, err);
+        return rc < 0 ? rc : snapshot_restore_unfinished(s->kv, err);
     }
     if (strcmp(s->options.store, "rocksdb") != 0)
         return err_set(err, ERR_BAD_REQUEST, "--store %s is not known: use rocksdb, memory or etcd=URL,…",

@@ -88,7 +88,7 @@ each_etcd() { # FUNCTION
 consistent() {
     local i revision token
     two_servers
-    for i in $(seq 40); do
+    for i in $(seq 25); do
         on "$A"
         ask POST /api/v1/namespaces/default/configmaps "{\"metadata\":{\"name\":\"m$i\"},\"data\":{\"k\":\"1\"}}"
         [ "$CODE" = 201 ]
@@ -105,13 +105,13 @@ consistent() {
     done
     # a page of one server goes on at the other
     on "$A"
-    ask GET '/api/v1/namespaces/default/configmaps?limit=20'
+    ask GET '/api/v1/namespaces/default/configmaps?limit=10'
     token=$(jq -r .metadata.continue <<<"$BODY")
     revision=$(jq -r .metadata.resourceVersion <<<"$BODY")
-    ask DELETE /api/v1/namespaces/default/configmaps/m40
+    ask DELETE /api/v1/namespaces/default/configmaps/m25
     on "$B"
-    TYPE=application/merge-patch+json answers 404 .reason NotFound PATCH /api/v1/namespaces/default/configmaps/m40 '{}'
-    answers 200 '[.metadata.resourceVersion, (.items | length)]' "[\"$revision\",20]" \
+    TYPE=application/merge-patch+json answers 404 .reason NotFound PATCH /api/v1/namespaces/default/configmaps/m25 '{}'
+    answers 200 '[.metadata.resourceVersion, (.items | length)]' "[\"$revision\",15]" \
         GET "/api/v1/namespaces/default/configmaps?limit=500&continue=$token"
     # an exact revision, however fresh, and any
     on "$A"
@@ -213,6 +213,11 @@ CONFIG
     [ "$status" = 1 ] && [[ $output == *"are sealed with key"* ]]
     "$SKIFF" snapshot restore "$file" --store "etcd=$ETCD" --data-dir "$A/data" --revision-bump 5000
     [ -z "$(ctl get /skiff/restoring)" ]
+    # one that was interrupted: no server starts on it, and it is begun again
+    ctl put /skiff/restoring 1
+    run "$SKIFF" server --data-dir "$BATS_TEST_TMPDIR/c" --listen 127.0.0.1:0 --store "etcd=$ETCD"
+    [ "$status" = 1 ] && [[ $output == *"has not come to its end"* ]]
+    "$SKIFF" snapshot restore "$file" --store "etcd=$ETCD" --data-dir "$A/data" --revision-bump 5000
     ! grep -qaF correct-horse-battery "$BATS_TEST_TMPDIR"/etcd-data/member/snap/db || return 1
     two_servers
     diff <(echo "$before") <(kubectl get secrets,configmaps,services -A -o json | jq -S '.items | map(del(.metadata.resourceVersion))')

@@ -12,6 +12,7 @@
 #ifndef SKIFF_STORAGE_SNAPSHOT_RESTORE_H
 #define SKIFF_STORAGE_SNAPSHOT_RESTORE_H
 
+#include "storage/kv/kv.h"
 #include "storage/snapshot/file.h"
 
 #define SNAPSHOT_REVISION_BUMP INT64_C(1000000000)
@@ -36,5 +37,7 @@ struct snapshot_restore {
  * restored. ERR_ALREADY_EXISTS: the directory holds a store, the etcd has keys. */
 int snapshot_restore(const struct snapshot_restore *opt, struct arena *a, struct snapshot_summary *ret,
                      int64_t *ret_left_out, struct err *err);
+/* ERR_BUSY where a restore into an etcd has begun and not ended: no server may start on that. Waits for the store. */
+int snapshot_restore_unfinished(struct kv *kv, struct err *err);
 
 #endif

@@ -131,6 +131,16 @@ static int make_room(struct kv *kv, const char *store, struct arena *a, struct e
     return run(kv, a, ops, 3, err);
 }
 
+int snapshot_restore_unfinished(struct kv *kv, struct err *err)
+{
+    struct look l = {0};
+    int rc = kv_range(kv, MARK, STR_NULL, 0, 1, see_mark, &l, NULL, err);
+    if (rc == 0 && l.mark)
+        rc =
+            err_set(err, ERR_BUSY, "a restore into this etcd has not come to its end: run it again, or empty the etcd");
+    return rc;
+}
+
 int restore_etcd(const struct snapshot_restore *opt, struct etcd_file *etcd, struct crypt *crypt, struct arena *a,
                  struct snapshot_summary *s, int64_t *ret_left_out, struct err *err)
 {
