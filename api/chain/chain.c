@@ -247,37 +247,11 @@ static int check_shape(struct chain_request *c, struct err *err)
 
 /* ---- bodies ---- */
 
-/* Typed clients write protobuf by default; the verbs get it as a tree. */
-static int read_protobuf(struct api_request *req, struct str body, struct err *err)
-{
-    struct protobuf_envelope e;
-    struct value *v;
-    const struct schema_message *m = req->subresource ? req->subresource->message : req->version->message;
-    int rc = protobuf_open(body, &e, err);
-    if (rc == 0 && str_eq(e.kind, STR("DeleteOptions")))
-        m = schema_message_find(STR("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"));
-    if (rc == 0 && !m)
-        rc = err_set(err, ERR_UNSUPPORTED_MEDIA,
-                     "the body of the request was in an unknown format - accepted media types include: "
-                     "application/json, application/yaml");
-    if (rc == 0)
-        rc = protobuf_decode(req->arena, m, e.raw, &v, err);
-    if (rc < 0)
-        return rc;
-    struct value *whole = value_map(req->arena);
-    value_setz(req->arena, whole, "kind", value_string(req->arena, arena_str(req->arena, e.kind)));
-    value_setz(req->arena, whole, "apiVersion", value_string(req->arena, arena_str(req->arena, e.api_version)));
-    for (size_t i = 0; i < v->map.len; i++)
-        value_set(req->arena, whole, v->map.members[i].key, v->map.members[i].value);
-    req->body_value = whole;
-    return 0;
-}
-
 /* A body without a type is JSON. */
 static bool is_object_type(struct str type)
 {
     return !type.len || str_eq_nocase(type, STR("application/json")) || str_eq_nocase(type, STR("application/yaml")) ||
-           str_eq_nocase(type, STR("application/vnd.kubernetes.protobuf"));
+           str_eq_nocase(type, STR(PROTOBUF_MEDIA_TYPE));
 }
 
 static int check_body(struct chain_request *c, struct err *err)
@@ -304,8 +278,6 @@ static int check_body(struct chain_request *c, struct err *err)
                        "application/json-patch+json, application/merge-patch+json, "
                        "application/strategic-merge-patch+json, application/apply-patch+yaml");
     }
-    if (ex->body.len && str_eq(type, STR("application/vnd.kubernetes.protobuf")))
-        return read_protobuf(req, ex->body, err);
     if ((req->verb & (VERB_CREATE | VERB_UPDATE) || ex->body.len) && !is_object_type(type))
         return err_set(err, ERR_UNSUPPORTED_MEDIA,
                        "the body of the request was in an unknown format - accepted media types include: "

@@ -175,7 +175,9 @@ static int decode_protobuf(struct api_request *req, const struct schema_message 
     int rc = protobuf_open(req->body, &e, err);
     if (rc == 0)
         rc = schema ? protobuf_decode(req->arena, schema, e.raw, ret, err)
-                    : err_set(err, ERR_UNSUPPORTED_MEDIA, "this object has no binary form");
+                    : err_set(err, ERR_UNSUPPORTED_MEDIA,
+                              "the body of the request was in an unknown format - accepted media types include: "
+                              "application/json, application/yaml");
     if (rc < 0)
         return rc;
     if (e.kind.len)
