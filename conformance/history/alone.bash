@@ -18,7 +18,7 @@ trap stop EXIT
 trap 'exit 1' INT TERM
 
 start() { # in the background; it is ready when a line says so
-    "$SKIFF" server --data-dir "$dir/data" --listen "127.0.0.1:$port" --disable controllers,scheduler ${SERVER_FLAGS-} \
+    "$SKIFF" server --data-dir "$dir/data" --listen "127.0.0.1:$port" --disable controllers,scheduler ${SERVER_FLAGS---etcd-compaction-interval 2s} \
         >"$dir/out" 2>>"$dir/err" 3>&- &
     server=$!
 }

@@ -13,6 +13,8 @@
 #define SESSION_RANGE_S 7
 #define PING_MS 1000
 #define RETRY_MS 25
+#define REST_ONE_IN 20 /* sessions: then the watcher is away for a while and has much to catch up with */
+#define REST_MS 5000
 
 struct watcher {
     struct recorder *r;
@@ -37,7 +39,10 @@ static void again(struct watcher *w, bool elsewhere)
 {
     if (elsewhere)
         w->servers.current = recorder_random(w->r, w->servers.n);
-    timer_start(&w->again, w->r->loop, elsewhere ? RETRY_MS : 0, start, w);
+    int64_t wait_ms = elsewhere ? RETRY_MS : 0;
+    if (elsewhere && !w->r->finishing && recorder_random(w->r, REST_ONE_IN) == 0)
+        wait_ms += (int64_t)recorder_random(w->r, REST_MS);
+    timer_start(&w->again, w->r->loop, wait_ms, start, w);
 }
 
 static void log_lease(struct watcher *w, const char *type, const struct value *o)
