@@ -10,7 +10,6 @@ work_services() { # Services of two kinds: a cluster address each, a node port e
         kube "$(any_server)" -n work create service "$kind" "$name" --tcp=80:8080 >/dev/null 2>&1 && echo "$name" >>"$DIR/work/services"
         if ((i % 3 == 0)); then
             name=svc-$((i / 3))
-            echo "$name" >>"$DIR/work/tried" # without an answer it may be gone
             echo "$name" >>"$DIR/work/given-up" # a deletion that is not acknowledged may have been made
             kube "$(any_server)" -n work delete service "$name" --wait=false >/dev/null 2>&1 && echo "$name" >>"$DIR/work/deleted"
         fi
@@ -69,7 +68,6 @@ names() { # SERVER KIND
 work_check() {
     local server kind bad=0
     sort -u "$DIR/work/deleted" >"$DIR/work/deleted.sorted"
-    sort -u "$DIR/work/tried" >"$DIR/work/tried.sorted"
     sort -u "$DIR/work/given-up" >"$DIR/work/given-up.sorted"
     for server in "${SERVERS[@]}"; do
         for kind in services configmaps; do
