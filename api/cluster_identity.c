@@ -50,12 +50,14 @@ static struct str private_key_hash(struct arena *a, const char *pem)
 
 /* ---- what is sealed ---- */
 
-/* A text that only whoever has the keys can read; as digits, so that nothing on its way takes it for a sealed value. */
+/* A text that only whoever has the keys can read; as digits, so that nothing on its way takes it for a sealed value.
+ * Nothing while a key service is away: the server starts all the same, and says so on /readyz. */
 static int seal(struct arena *a, const struct crypt *crypt, struct str *ret, struct str *ret_key, struct err *err)
 {
     struct buf out = {0};
     *ret = *ret_key = STR("");
-    int rc = crypt_wants(crypt, SEALED_AS) ? crypt_seal(crypt, SEALED_AS, SEALED_TEXT, &out, err) : 1;
+    bool can = crypt_wants(crypt, SEALED_AS) && !crypt_trouble(crypt);
+    int rc = can ? crypt_seal(crypt, SEALED_AS, SEALED_TEXT, &out, err) : 1;
     if (rc == 0) {
         *ret = hex(a, (const unsigned char *)out.p, out.len);
         *ret_key = crypt_key_id(buf_str(&out)).p ? arena_str(a, crypt_key_id(buf_str(&out))) : STR("");
@@ -163,7 +165,7 @@ static int claim(struct kv *kv, struct arena *a, const struct pki *pki, const st
         return refuse(err, "certificate authority", data_dir);
     if (!str_eq(line(there.keys, "service-account="), sa))
         return refuse(err, "service-account key", data_dir);
-    if (there.sealed.len && !opens(a, crypt, there.sealed))
+    if (there.sealed.len && !crypt_trouble(crypt) && !opens(a, crypt, there.sealed))
         return refuse(err, "encryption key", data_dir);
     if (sealed.len && (!there.sealed.len || !str_eq(crypt_key_id(unhex(a, there.sealed)), key_id)))
         rc = reseal(kv, a, sealed, there.sealed_revision, err);
