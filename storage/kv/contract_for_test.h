@@ -345,6 +345,7 @@ struct shot {
     struct kv_op op;
     struct kv_txn txn;
 };
+static _Thread_local bool shooting, answered; /* a store may answer before kv_txn returns: that must not nest */
 static void shoot(struct shot *s);
 static void shot_done(void *arg, const struct kv_txn_result *result, const struct err *e)
 {
@@ -358,21 +359,32 @@ static void shot_done(void *arg, const struct kv_txn_result *result, const struc
     l->last = result->revision;
     pthread_cond_signal(&l->over);
     pthread_mutex_unlock(&l->lock);
-    shoot(s);
+    answered = true;
+    if (!shooting)
+        shoot(s);
 }
-static void shoot(struct shot *s)
+static bool shoot_one(struct shot *s)
 {
     struct load *l = s->load;
     pthread_mutex_lock(&l->lock);
     unsigned n = l->next < l->total ? ++l->next : 0;
     pthread_mutex_unlock(&l->lock);
     if (!n)
-        return;
+        return false;
     int len = snprintf(s->key, sizeof s->key, "/registry/pods/default/pod-%07u", n * 2654435761u % 10000000);
     s->compare = (struct kv_compare){.key = {s->key, (size_t)len}, .target = KV_TARGET_MOD};
     s->op = (struct kv_op){.kind = KV_PUT, .key = s->compare.key, .value = {l->value, sizeof l->value}, .cookie = s};
     s->txn = (struct kv_txn){&s->compare, 1, &s->op, 1, NULL, 0};
+    answered = false;
     kv_txn(l->kv, &s->txn, shot_done, s);
+    return answered;
+}
+static void shoot(struct shot *s)
+{
+    shooting = true;
+    while (shoot_one(s))
+        ;
+    shooting = false;
 }
 static void many_in_flight(void **state)
 {
