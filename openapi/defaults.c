@@ -113,7 +113,8 @@ static void make_always(struct arena *a, const struct schema_message *m, struct 
 {
     for (size_t i = 0; i < m->n_fields; i++) {
         const struct schema_field *f = &m->fields[i];
-        if (!(f->flags & FIELD_ALWAYS) || f->type != FIELD_MESSAGE || f->shape != SHAPE_SINGLE)
+        if ((f->flags & (FIELD_ALWAYS | FIELD_POINTER)) != FIELD_ALWAYS || f->type != FIELD_MESSAGE ||
+            f->shape != SHAPE_SINGLE)
             continue;
         const struct value *at = value_get(obj, f->name);
         if (!at || at->kind == VALUE_NULL)

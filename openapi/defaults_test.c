@@ -70,6 +70,18 @@ static const struct {
      "{\"metadata\":{},\"subjects\":[{\"kind\":\"User\",\"apiGroup\":\"rbac.authorization.k8s.io\",\"name\":\"u\"},{"
      "\"kind\":\"ServiceAccount\",\"name\":\"s\"}],\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":"
      "\"Role\",\"name\":\"r\"}}"},
+    /* what Go writes although it is empty: numbers of values, null of pointers */
+    {"policy", "poddisruptionbudgets", "v1", "{}",
+     "{\"metadata\":{},\"spec\":{},\"status\":{\"disruptionsAllowed\":0,\"currentHealthy\":0,\"desiredHealthy\":0,"
+     "\"expectedPods\":0}}"},
+    {"", "persistentvolumeclaims", "v1",
+     "{\"spec\":{\"dataSource\":{\"kind\":\"PersistentVolumeClaim\",\"name\":\"c\"}}}",
+     "{\"metadata\":{},\"spec\":{\"resources\":{},\"volumeMode\":\"Filesystem\",\"dataSource\":{\"apiGroup\":null,"
+     "\"kind\":\"PersistentVolumeClaim\",\"name\":\"c\"},\"dataSourceRef\":{\"apiGroup\":null,"
+     "\"kind\":\"PersistentVolumeClaim\",\"name\":\"c\"}},\"status\":{\"phase\":\"Pending\"}}"},
+    {"storage.k8s.io", "volumeattachments", "v1", "{\"status\":{\"attachError\":{}}}",
+     "{\"metadata\":{},\"spec\":{\"attacher\":\"\",\"source\":{},\"nodeName\":\"\"},\"status\":{\"attached\":false,"
+     "\"attachError\":{\"time\":null}}}"},
 };
 
 static void test_defaults(void **state)

@@ -7,7 +7,7 @@
 
 static struct value *empty_of(struct arena *a, const struct schema_field *f)
 {
-    if (f->shape != SHAPE_SINGLE)
+    if (f->shape != SHAPE_SINGLE || f->flags & FIELD_POINTER)
         return value_null(a);
     switch (f->type) {
     case FIELD_BOOL:
