@@ -1,9 +1,13 @@
-/* wal: RocksDB's write-ahead log, looked at as files before RocksDB opens them.
+/* wal: RocksDB's write-ahead log and manifest, looked at as files before RocksDB opens them.
  *
  * One thread writes, and writes a batch only once the one before is synced. So after a crash the log may end in a batch
  * that is torn: that one was never acknowledged and goes. Anything else that does not fit (a damaged record with whole
  * batches behind it, numbers that skip, an end before what was acknowledged) is damage to what was synced, which
  * RocksDB by itself would pass over or not tell from a torn end. It is named and never passed over.
+ *
+ * The manifest, which says what files there are, is synced with every change, too: what is torn off its end happened to
+ * nobody, for RocksDB deletes what a change replaces only afterwards. It is cut off, since RocksDB would refuse it,
+ * unless records of later syncs follow, or logs that it still needs are gone.
  *
  * How far the acknowledged writes go stands in the file `synced`, written without a sync of its own: what it says may
  * be older than the truth, never ahead of it.
@@ -43,8 +47,11 @@ struct wal_span {         /* whole batches of one file, from its beginning */
 /* Reads a whole file's text. Stops before a batch above `until`, whose place is then in good_end. */
 void wal_read(struct str text, uint64_t until, struct wal_span *ret);
 
-struct wal_manifest {
+struct wal_manifest { /* up to its end, or to where it is torn */
     uint64_t last_sequence, oldest_log;
+    bool torn; /* something that is no whole record stands at good_end */
+    size_t good_end;
+    bool damaged; /* and that was synced: what follows says so */
 };
 /* False: not to be understood (RocksDB will say why). */
 bool wal_manifest_read(struct str text, struct wal_manifest *ret);

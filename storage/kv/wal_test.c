@@ -266,20 +266,27 @@ static void cuts(void **state)
     assert_int_equal(open_and_count(dir), BATCHES - 1);
 }
 
+static void find_manifest(const char *in, char *path, size_t size)
+{
+    size_t len;
+    snprintf(path, size, "%s/CURRENT", in);
+    char *current = read_all(path, &len);
+    snprintf(path, size, "%s/%.*s", in, (int)len - 1, current);
+    free(current);
+}
+
 static void manifests(void **state)
 {
     (void)state;
     struct wal_manifest m;
-    char path[1200], name[64] = "";
+    char path[1200];
     size_t len;
-    snprintf(path, sizeof path, "%s/CURRENT", made);
-    char *current = read_all(path, &len);
-    snprintf(name, sizeof name, "%.*s", (int)len - 1, current);
-    free(current);
-    snprintf(path, sizeof path, "%s/%s", made, name);
+    find_manifest(made, path, sizeof path);
     char *text = read_all(path, &len);
     assert_true(wal_manifest_read((struct str){text, len}, &m));
     assert_true(m.oldest_log < 100);
+    assert_false(m.torn);
+    assert_int_equal(m.good_end, len);
     free(text);
     assert_false(wal_manifest_read(STR("this is no manifest"), &m));
     uint64_t sequence;
@@ -288,13 +295,52 @@ static void manifests(void **state)
     assert_false(wal_synced_read("/nowhere", &sequence));
 }
 
+/* The manifest with `n_more` bytes of garbage behind it, or (0) a bit turned at `at`. */
+static int manifest_harmed(size_t n_more, size_t at)
+{
+    char path[1200];
+    size_t len;
+    shell("rm -rf '%s' && cp -r '%s' '%s'", dir, made, dir);
+    find_manifest(dir, path, sizeof path);
+    char *text = read_all(path, &len);
+    text = realloc(text, len + n_more + 1);
+    assert_non_null(text);
+    if (!n_more)
+        text[at % len] ^= 0x10;
+    for (size_t i = 0; i < n_more; i++)
+        text[len + i] = (char)((i + at) * 2654435761u >> 13);
+    write_all(path, text, len + n_more);
+    free(text);
+    return open_and_count(dir);
+}
+
+static void torn_manifests(void **state)
+{
+    (void)state;
+    for (size_t n = 1; n < 2000; n = n * 2 + 1) {
+        assert_int_equal(manifest_harmed(n, n), BATCHES);
+        assert_int_equal(open_and_count(dir), BATCHES);
+    }
+    char path[1200];
+    size_t len, refused = 0;
+    find_manifest(made, path, sizeof path);
+    free(read_all(path, &len));
+    for (size_t at = 0; at < len; at += 1 + len / 60) {
+        int rc = manifest_harmed(0, at);
+        if (rc != BATCHES && rc != ERR_CORRUPT)
+            fail_msg("a bit turned at %zu of %zu: %d, %s", at, len, rc, rc < 0 ? err.message : "keys");
+        refused += rc == ERR_CORRUPT;
+    }
+    assert_true(refused > 0);
+}
+
 int main(void)
 {
     if (!mkdtemp(root))
         return 1;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whole), cmocka_unit_test(manifests), cmocka_unit_test(cuts),
-        cmocka_unit_test(named), cmocka_unit_test(damage),
+        cmocka_unit_test(named), cmocka_unit_test(damage),    cmocka_unit_test(torn_manifests),
     };
     int failed = cmocka_run_group_tests(tests, make, NULL);
     char command[100];
