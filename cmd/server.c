@@ -3,20 +3,17 @@
 #include "api/bootstrap.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "cmd/footprint.h"
 #include "cmd/options.h"
 #include "cmd/planes.h"
 #include "storage/serve_etcd/serve.h"
 
-#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <time.h>
 
-#define GIVE_BACK_EVERY_S 3
-#define GIVE_BACK_ABOVE (1u << 20)
 #define COMPACTION_MS (5 * 60 * 1000)
 #define FOREVER_MS (100LL * 365 * 24 * 3600 * 1000)
 
@@ -76,34 +73,16 @@ static bool values_fit(const struct api_server_options *opt)
     return false;
 }
 
-/* As many connections as the machine allows, and a heap that gives back. */
-static void prepare_process(void)
-{
-    struct rlimit files;
-    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
-        files.rlim_cur = files.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &files);
-    }
-    mallopt(M_ARENA_MAX, 2);
-    mallopt(M_TRIM_THRESHOLD, 4 * 1024 * 1024); /* a request's memory serves the next one, not a page fault each */
-    mallopt(M_MMAP_THRESHOLD, 1024 * 1024);
-    signal(SIGPIPE, SIG_IGN);
-}
-
-/* What a burst of requests left free in the heap goes back to the machine a little later, not between two requests. */
 static int wait_for_end(void)
 {
-    const struct timespec pause = {.tv_sec = GIVE_BACK_EVERY_S};
+    const struct timespec pause = {.tv_sec = FOOTPRINT_EVERY_S};
     sigset_t set;
     int signo;
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
-    for (size_t last = 0, now; (signo = sigtimedwait(&set, NULL, &pause)) < 0; last = now) {
-        now = mallinfo2().fordblks; /* counts what went back already, too: hence only when something has changed */
-        if (now > GIVE_BACK_ABOVE && now != last)
-            malloc_trim(GIVE_BACK_ABOVE / 8);
-    }
+    while ((signo = sigtimedwait(&set, NULL, &pause)) < 0)
+        footprint_shrink();
     return signo;
 }
 
@@ -297,7 +276,8 @@ static int run(int argc, char **argv)
     }
     if (verbose)
         log_set_level(LOG_DEBUG);
-    prepare_process();
+    footprint_prepare();
+    signal(SIGPIPE, SIG_IGN);
     hold_signals();
     return serve(&opt, &parts, began_ms);
 }
