@@ -66,10 +66,10 @@ static size_t make_headers(struct api_request *req, const char *content_type, in
     return n;
 }
 
-void answer_start(struct api_request *req, int status)
+void answer_start(struct api_request *req, int status, const char *content_type)
 {
     struct http_header *headers;
-    size_t n = make_headers(req, answer_content_type(req), 0, &headers);
+    size_t n = make_headers(req, content_type, 0, &headers);
     http_start(req->exchange, status, headers, n);
 }
 

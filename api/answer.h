@@ -29,7 +29,7 @@ int answer_table(struct api_request *req, struct buf *out, const struct object *
 
 /* Ends the request: status and size are recorded, the builder frees it. Streaming verbs call it after http_finish. */
 void answer_end(struct api_request *req, int status);
-/* Start a streamed answer with the request's content type and warnings. */
-void answer_start(struct api_request *req, int status);
+/* Start a streamed answer with the request's warnings. */
+void answer_start(struct api_request *req, int status, const char *content_type);
 
 #endif

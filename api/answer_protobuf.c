@@ -73,15 +73,17 @@ static bool is_partial(const struct api_request *req)
     return req->table_version.len > 0;
 }
 
-static void wrap(struct api_request *req, struct buf *out, bool list, struct str message)
+static struct str api_version(const struct api_request *req, struct arena *a)
+{
+    return is_partial(req) ? arena_printf(a, "meta.k8s.io/" STR_FMT, STR_ARG(req->table_version))
+                           : resource_api_version(a, req->resource->group, req->version->version);
+}
+
+static void wrap(struct api_request *req, struct buf *out, struct str message)
 {
     struct arena *a = arena_create(0);
-    if (is_partial(req))
-        protobuf_wrap(out, arena_printf(a, "meta.k8s.io/" STR_FMT, STR_ARG(req->table_version)),
-                      list ? STR("PartialObjectMetadataList") : STR("PartialObjectMetadata"), message);
-    else
-        protobuf_wrap(out, resource_api_version(a, req->resource->group, req->version->version),
-                      list ? req->resource->list_kind : req->resource->kind, message);
+    protobuf_wrap(out, api_version(req, a), is_partial(req) ? STR("PartialObjectMetadata") : req->resource->kind,
+                  message);
     arena_destroy(a);
 }
 
@@ -140,7 +142,7 @@ int answer_protobuf_object(struct api_request *req, struct buf *out, const struc
     int rc = message_of(req, o, 0, &message, err);
     if (rc < 0)
         return rc;
-    wrap(req, out, false, (struct str){message.p, message.len});
+    wrap(req, out, (struct str){message.p, message.len});
     ref_put(message.owner);
     return 0;
 }
@@ -189,26 +191,33 @@ int answer_protobuf_item(struct api_request *req, struct buf *items, const struc
     return 0;
 }
 
-void answer_protobuf_list(struct api_request *req, struct buf *out, struct str items, int64_t revision,
-                          struct str continue_, int64_t remaining)
+void answer_protobuf_list_head(struct api_request *req, struct buf *out, size_t items_len, int64_t revision,
+                               struct str continue_, int64_t remaining)
 {
     struct arena *a = req->arena;
     struct value *meta = value_map(a);
-    struct buf head = {0}, message = {0};
+    struct buf inside = {0}, head = {0};
     struct err err;
     if (revision)
         value_setz(a, meta, "resourceVersion", value_string(a, arena_printf(a, "%lld", (long long)revision)));
     value_setz(a, meta, "continue", value_string(a, continue_.p ? continue_ : STR("")));
     if (remaining >= 0)
         value_setz(a, meta, "remainingItemCount", value_int(a, remaining));
-    if (protobuf_encode(&head, schema_message_find(STR("io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta")), meta, &err) <
-        0)
+    if (protobuf_encode(&inside, schema_message_find(STR("io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta")), meta,
+                        &err) < 0)
         abort(); /* our own tree */
-    protobuf_add_bytes(&message, 1, buf_str(&head));
-    buf_add_str(&message, items);
-    wrap(req, out, true, buf_str(&message));
+    protobuf_add_bytes(&head, 1, buf_str(&inside));
+    protobuf_wrap_head(out, api_version(req, a),
+                       is_partial(req) ? STR("PartialObjectMetadataList") : req->resource->list_kind,
+                       head.len + items_len);
+    buf_add_str(out, buf_str(&head));
+    buf_free(&inside);
     buf_free(&head);
-    buf_free(&message);
+}
+
+void answer_protobuf_list_tail(struct buf *out)
+{
+    protobuf_wrap_tail(out);
 }
 
 /* ---- watches ---- */
@@ -221,7 +230,7 @@ int answer_protobuf_event(struct api_request *req, struct buf *out, const char *
     int rc = message_of(req, o, revision, &message, err);
     if (rc < 0)
         return rc;
-    wrap(req, &object, false, (struct str){message.p, message.len});
+    wrap(req, &object, (struct str){message.p, message.len});
     protobuf_watch_frame(out, str_from(type), buf_str(&object));
     ref_put(message.owner);
     buf_free(&object);
@@ -241,7 +250,7 @@ void answer_protobuf_bookmark(struct api_request *req, struct buf *out, int64_t 
     }
     if (encode_value(req, &message, v, &err) < 0)
         abort(); /* our own tree */
-    wrap(req, &object, false, buf_str(&message));
+    wrap(req, &object, buf_str(&message));
     protobuf_watch_frame(out, STR("BOOKMARK"), buf_str(&object));
     buf_free(&message);
     buf_free(&object);

@@ -9,17 +9,17 @@
 
 #include "api/request.h"
 
-#define ANSWER_PROTOBUF_LIST_MAX 1000 /* longer lists are gathered only for clients that take nothing else */
-
 /* One whole object in the version asked for. */
 int answer_protobuf_object(struct api_request *req, struct buf *out, const struct object *o, struct err *err);
 /* A value of a known type (a Status, a Scale); 1 = it has no protobuf form. `schema` NULL: by its kind. */
 int answer_protobuf_value(struct buf *out, const struct schema_message *schema, const struct value *v);
 
-/* A list: its items, one after the other, then all of it. */
+/* A list: what stands before its items, which together have a length; the items, one after the other; what stands
+ * behind them. An object always has the same length. */
+void answer_protobuf_list_head(struct api_request *req, struct buf *out, size_t items_len, int64_t revision,
+                               struct str continue_, int64_t remaining /* -1 = unknown */);
 int answer_protobuf_item(struct api_request *req, struct buf *items, const struct object *o, struct err *err);
-void answer_protobuf_list(struct api_request *req, struct buf *out, struct str items, int64_t revision,
-                          struct str continue_, int64_t remaining /* -1 = unknown */);
+void answer_protobuf_list_tail(struct buf *out);
 
 /* Frames of a watch. `revision` 0 = the object's own. */
 int answer_protobuf_event(struct api_request *req, struct buf *out, const char *type, const struct object *o,

@@ -38,14 +38,17 @@ int protobuf_decode(struct arena *a, const struct schema_message *m, struct str 
 bool protobuf_fits(const struct schema_message *m);
 /* Appends the message. ERR_BAD_REQUEST when the tree is not of the schema, naming the field. */
 int protobuf_encode(struct buf *out, const struct schema_message *m, const struct value *v, struct err *err);
-/* Appends magic and wrapping around a message. */
+/* Appends magic and wrapping around a message; or what stands before and behind one whose length is known. */
 void protobuf_wrap(struct buf *out, struct str api_version, struct str kind, struct str message);
+void protobuf_wrap_head(struct buf *out, struct str api_version, struct str kind, size_t message_len);
+void protobuf_wrap_tail(struct buf *out);
 /* Both: a whole object; api_version and kind are taken from its tree. */
 int protobuf_encode_object(struct buf *out, const struct schema_message *m, const struct value *v, struct err *err);
 
 /* Lists are put together from items that were encoded one by one: a list's message is its metadata and then, behind the
  * tag of field 2 each, its items. */
 void protobuf_add_bytes(struct buf *out, uint32_t number, struct str bytes);
+void protobuf_add_len(struct buf *out, uint32_t number, size_t len); /* the tag and the length of bytes to follow */
 /* A frame of a watch: its length in four bytes, then the event's bare message ("ADDED" …) around a wrapped object. */
 void protobuf_watch_frame(struct buf *out, struct str type, struct str wrapped_object);
 

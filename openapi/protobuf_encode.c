@@ -421,17 +421,28 @@ int protobuf_encode(struct buf *out, const struct schema_message *m, const struc
     return rc;
 }
 
-void protobuf_wrap(struct buf *out, struct str api_version, struct str kind, struct str message)
+void protobuf_wrap_head(struct buf *out, struct str api_version, struct str kind, size_t message_len)
 {
     struct buf type = {0};
     protobuf_add_bytes(&type, 1, api_version);
     protobuf_add_bytes(&type, 2, kind);
     buf_add(out, "k8s\0", 4);
     protobuf_add_bytes(out, 1, buf_str(&type));
-    protobuf_add_bytes(out, 2, message);
+    protobuf_add_len(out, 2, message_len);
+    buf_free(&type);
+}
+
+void protobuf_wrap_tail(struct buf *out)
+{
     protobuf_add_bytes(out, 3, STR("")); /* content encoding and type */
     protobuf_add_bytes(out, 4, STR(""));
-    buf_free(&type);
+}
+
+void protobuf_wrap(struct buf *out, struct str api_version, struct str kind, struct str message)
+{
+    protobuf_wrap_head(out, api_version, kind, message.len);
+    buf_add_str(out, message);
+    protobuf_wrap_tail(out);
 }
 
 int protobuf_encode_object(struct buf *out, const struct schema_message *m, const struct value *v, struct err *err)
@@ -444,12 +455,17 @@ int protobuf_encode_object(struct buf *out, const struct schema_message *m, cons
     return rc;
 }
 
-void protobuf_add_bytes(struct buf *out, uint32_t number, struct str bytes)
+void protobuf_add_len(struct buf *out, uint32_t number, size_t len)
 {
     uint8_t head[20];
     size_t n = varint((uint64_t)number << 3 | WIRE_BYTES, head);
-    n += varint(bytes.len, head + n);
+    n += varint(len, head + n);
     buf_add(out, head, n);
+}
+
+void protobuf_add_bytes(struct buf *out, uint32_t number, struct str bytes)
+{
+    protobuf_add_len(out, number, bytes.len);
     buf_add_str(out, bytes);
 }
 

@@ -316,7 +316,7 @@ static void begin(struct api_request *req)
     int64_t timeout_s = req->options.timeout_s;
     if (timeout_s <= 0)
         timeout_s = TIMEOUT_MIN_S + clock_mono_us() % TIMEOUT_MIN_S;
-    answer_start(req, 200);
+    answer_start(req, 200, answer_content_type(req));
     req->on_gone = on_gone;
     req->on_drain = on_drain;
     timer_start(&w->timeout, req->loop, timeout_s * 1000, on_timeout, w);

@@ -76,6 +76,66 @@ holds() { grep -qaF -- "$1" "${2:-body}"; }
     done
 }
 
+bytes_at() { # FILE OFFSET COUNT: in hexadecimal
+    tail -c +$(($2 + 1)) "$1" | head -c "$3" | od -An -v -tx1 | tr -d ' \n'
+}
+
+# varint FILE OFFSET: sets VALUE and NEXT, the offset behind it
+varint() {
+    local byte shift=0
+    VALUE=0 NEXT=$2
+    while :; do
+        byte=$((16#$(bytes_at "$1" "$NEXT" 1)))
+        NEXT=$((NEXT + 1)) VALUE=$((VALUE | (byte & 127) << shift)) shift=$((shift + 7))
+        [ $byte -ge 128 ] || return 0
+    done
+}
+
+# items FILE: what lies behind the list's metadata; the lengths in front are right
+items() {
+    local file=$1 size
+    size=$(wc -c <"$file")
+    varint "$file" 5                    # of the type
+    varint "$file" $((NEXT + VALUE + 1)) # of the list
+    [ $((NEXT + VALUE + 4)) = "$size" ] || { echo "$((NEXT + VALUE + 4)) bytes announced, $size sent" >&2; return 1; }
+    local end=$((size - 4))
+    varint "$file" $((NEXT + 1)) # of its metadata
+    tail -c +$((NEXT + VALUE + 1)) "$file" | head -c $((end - NEXT - VALUE))
+}
+
+@test "a list of 3,000 pods, item by item: byte for byte its pages" {
+    local after
+    ask POST /api/v1/namespaces/default/serviceaccounts '{"metadata":{"name":"default"}}' # no controller makes it here
+    awk -v url="$SERVER/api/v1/namespaces/default/pods" 'BEGIN {
+        for (i = 0; i < 600; i++) pad = pad "x"
+        for (i = 1; i <= 3000; i++)
+            printf "%sinsecure\nurl = \"%s\"\noutput = /dev/null\nwrite-out = \"%%{http_code}\\n\"\nheader = \"Authorization: Bearer admin-token\"\nheader = \"Content-Type: application/json\"\ndata = \"{\\\"metadata\\\":{\\\"name\\\":\\\"many-%d\\\",\\\"labels\\\":{\\\"odd\\\":\\\"%d\\\"},\\\"annotations\\\":{\\\"a\\\":\\\"%s\\\"}},\\\"spec\\\":{\\\"containers\\\":[{\\\"name\\\":\\\"c\\\",\\\"image\\\":\\\"i\\\"}]}}\"\n",
+                (i > 1 ? "next\n" : ""), url, i, i % 2, pad
+    }' >creations
+    curl --no-progress-meter --parallel --parallel-max 32 -K creations >codes
+    [ "$(grep -c 201 codes)" = 3000 ] || { sort codes | uniq -c; return 1; }
+    for selector in "" "labelSelector=odd%3D1"; do
+        : >pages
+        get "/api/v1/namespaces/default/pods?$selector" -H "Accept: $PROTOBUF,application/json"
+        [ "$CODE $KIND" = "200 $PROTOBUF" ]
+        items body >whole
+        [ "$(wc -c <whole)" -gt 1300000 ] # more than is held
+        after=
+        while :; do
+            get "/api/v1/namespaces/default/pods?limit=700&$selector$after" -H "Accept: $PROTOBUF"
+            items body >>pages
+            ask GET "/api/v1/namespaces/default/pods?limit=700&$selector$after"
+            after=$(jq -r '.metadata.continue // ""' <<<"$BODY")
+            [ -n "$after" ] || break
+            after="&continue=$after"
+        done
+        cmp whole pages
+    done
+    get "/api/v1/namespaces/default/pods?limit=2500" -H "Accept: $PROTOBUF"
+    items body >page
+    cmp -n "$(wc -c <page)" page <(get "/api/v1/namespaces/default/pods" -H "Accept: $PROTOBUF" && items body)
+}
+
 @test "a watch: frames with their length in front" {
     answers 201 .kind ConfigMap POST /api/v1/namespaces/default/configmaps \
         '{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"w","labels":{"watch":"me"}},"data":{"k":"first-event"}}'
