@@ -7,11 +7,33 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define HELP_COLUMN 34
+
+/* On the screen, not in bytes. */
+static int width(const char *text)
+{
+    int n = 0;
+    for (; *text; text++)
+        n += ((unsigned char)*text & 0xc0) != 0x80;
+    return n;
+}
+
+/* A flag too long for its column has its text on the next line. */
+static void print_flag(const char *flag, const char *help, const char *note)
+{
+    int n = printf("  %s", flag) > 0 ? 2 + width(flag) : 0;
+    if (n + 1 > HELP_COLUMN) {
+        putchar('\n');
+        n = 0;
+    }
+    printf("%*s%s%s\n", HELP_COLUMN - n, "", help, note);
+}
+
 static void print_spec(const struct option_spec *s)
 {
-    char left[80];
-    snprintf(left, sizeof left, "--%s%s%s", s->name, s->argument ? " " : "", s->argument ? s->argument : "");
-    printf("  %-30s %s%s\n", left, s->help ? s->help : "", s->required ? " (required)" : "");
+    char flag[120];
+    snprintf(flag, sizeof flag, "--%s%s%s", s->name, s->argument ? " " : "", s->argument ? s->argument : "");
+    print_flag(flag, s->help ? s->help : "", s->required ? " (required)" : "");
 }
 
 static void print_help(const struct command *c, const struct option_spec *specs)
@@ -20,7 +42,7 @@ static void print_help(const struct command *c, const struct option_spec *specs)
            c->summary[0] >= 'a' && c->summary[0] <= 'z' ? c->summary[0] - 32 : c->summary[0], c->summary + 1);
     for (; specs->name; specs++)
         print_spec(specs);
-    printf("  %-30s show this text\n", "--help");
+    print_flag("--help", "show this text", "");
 }
 
 static int refuse(const struct command *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
