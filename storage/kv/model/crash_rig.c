@@ -14,6 +14,7 @@
 #define START_WALL_MS 1700000000000
 
 enum { PATIENCE = 20000 }; /* rounds of waiting, 50 us each or longer */
+enum { PUMP_BYTES = 96 << 10, ANY_PROBES = 1 << 20 };
 
 struct rig {
     struct kv_engine engine; /* what the store stands on: passes everything on, but can keep the committer waiting */
@@ -30,9 +31,10 @@ struct rig {
     pthread_mutex_t gate_lock;
     pthread_cond_t gate_changed;
     bool gate_shut, gate_waits;
-    atomic_int n_recovers;
-    atomic_bool watched; /* the driver hears what is published */
-    char recovery[200];  /* how the last attempt went; for the report only */
+    atomic_int n_recovers, n_probes; /* so many were made; so many more may be */
+    size_t unpumped;                 /* bytes */
+    atomic_bool watched;             /* the driver hears what is published */
+    char recovery[200];              /* how the last attempt went; for the report only */
 
     pthread_t reader;
     atomic_bool reader_over;
@@ -81,6 +83,13 @@ static int rig_write(struct kv_engine *e, const struct kv_write *writes, size_t 
 {
     struct rig *r = rig_of(e);
     struct kv *kv = atomic_load(&r->kv);
+
+    for (size_t i = 0; i < n; i++)
+        r->unpumped += writes[i].key.len + writes[i].head.len + writes[i].body.len;
+    if (!r->crowded && r->unpumped > PUMP_BYTES) { /* before RocksDB waits for a flush */
+        fault_env_pump(r->env);
+        r->unpumped = 0;
+    }
     int rc = r->inner->ops->write(r->inner, writes, n, sync, err);
 
     /* written is not published: nobody may see it yet */
@@ -93,9 +102,18 @@ static int rig_recover(struct kv_engine *e, struct err *err)
 {
     struct rig *r = rig_of(e);
 
-    fault_env_hold(r->env, false); /* it waits for a flush */
+    if (!r->crowded && atomic_load(&r->n_probes) <= 0)
+        return err_set(err, ERR_IO, "no time for it");
+    atomic_fetch_sub(&r->n_probes, 1);
+    if (!r->crowded) {
+        fault_env_pump(r->env);
+        fault_env_jobs(r->env, FAULT_JOBS_FLUSH);
+    }
     int rc = r->inner->ops->recover(r->inner, err);
-    fault_env_hold(r->env, !r->crowded);
+    if (!r->crowded) {
+        fault_env_jobs(r->env, FAULT_JOBS_HELD);
+        fault_env_pump(r->env);
+    }
     snprintf(r->recovery, sizeof r->recovery, "%s", rc < 0 ? err->message : "done");
     atomic_fetch_add(&r->n_recovers, 1);
     return rc;
@@ -105,7 +123,13 @@ static void rig_engine_close(struct kv_engine *e)
 {
     struct rig *r = rig_of(e);
 
+    if (!r->crowded) {
+        fault_env_pump(r->env);
+        fault_env_jobs(r->env, FAULT_JOBS_FLUSH);
+    }
     r->inner->ops->close(r->inner);
+    if (!r->crowded)
+        fault_env_jobs(r->env, FAULT_JOBS_HELD);
 }
 
 /* ---- several at once ---- */
@@ -120,26 +144,28 @@ static void shut_gate(void *arg)
 }
 
 /* Until the committer has taken the first, and stands. */
-static void wait_at_gate(void *arg, const size_t *n_answered)
+static bool wait_at_gate(void *arg, const size_t *n_answered, size_t n)
 {
     struct rig *r = arg;
+    bool stands = false, answered = false;
 
-    pthread_mutex_lock(&r->gate_lock);
-    while (!r->gate_waits) {
-        pthread_mutex_unlock(&r->gate_lock);
+    while (!stands && !answered) {
+        struct timespec until;
+
         pthread_mutex_lock(&r->d.lock);
-        bool answered = *n_answered > 0;
+        answered = *n_answered >= n;
         pthread_mutex_unlock(&r->d.lock);
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += 500000;
+        if (until.tv_nsec >= 1000000000)
+            until.tv_sec++, until.tv_nsec -= 1000000000;
         pthread_mutex_lock(&r->gate_lock);
-        if (answered)
-            break;
-        if (!r->gate_waits) {
-            pthread_mutex_unlock(&r->gate_lock);
-            sched_yield();
-            pthread_mutex_lock(&r->gate_lock);
-        }
+        if (!answered && !r->gate_waits)
+            pthread_cond_timedwait(&r->gate_changed, &r->gate_lock, &until);
+        stands = r->gate_waits;
+        pthread_mutex_unlock(&r->gate_lock);
     }
-    pthread_mutex_unlock(&r->gate_lock);
+    return stands;
 }
 
 static void open_gate(void *arg)
@@ -153,6 +179,18 @@ static void open_gate(void *arg)
 }
 
 /* ---- opening and closing ---- */
+
+/* The committer is done with what it was at. */
+static void come_round(struct rig *r)
+{
+    struct kv_txn_result result;
+    struct kv_txn nothing = {0};
+    struct err err;
+    struct arena *a = arena_create(0);
+
+    kv_txn_wait(r->kv, a, &nothing, &result, &err);
+    arena_destroy(a);
+}
 
 /* Pokes the keeper until no lease is due. False: it could not end one. */
 static bool settle_leases(struct rig *r)
@@ -180,15 +218,8 @@ static bool settle_leases(struct rig *r)
             usleep(50);
         }
     }
-    if (!failed) { /* what ended is published: the committer has come round */
-        struct kv_txn_result result;
-        struct kv_txn nothing = {0};
-        struct err err;
-        struct arena *a = arena_create(0);
-
-        kv_txn_wait(&kv->kv, a, &nothing, &result, &err);
-        arena_destroy(a);
-    }
+    if (!failed)
+        come_round(r); /* what ended is published */
     return !failed;
 }
 
@@ -257,7 +288,6 @@ static void close_store(struct rig *r)
 {
     struct kv *kv = atomic_load(&r->kv);
 
-    fault_env_hold(r->env, false);
     if (r->crowded) {
         atomic_store(&r->reader_over, true);
         pthread_join(r->reader, NULL);
@@ -301,10 +331,8 @@ static void reopen(struct rig *r)
         if (settle_leases(r) && !fault_env_frozen(r->env)) {
             fault_env_crash_after(r->env, 0);
             fault_env_pump(r->env);
-            if (!fault_env_frozen(r->env)) {
-                fault_env_hold(r->env, !r->crowded);
+            if (!fault_env_frozen(r->env))
                 break;
-            }
         }
         if (!fault_env_frozen(r->env))
             driver_fail(&r->d, "trouble without a cause: %s", kv_trouble(r->kv));
@@ -334,8 +362,10 @@ static bool mend(struct rig *r)
 {
     disarm(r);
     driver_trace(&r->d, "heal");
+    atomic_store(&r->n_probes, ANY_PROBES);
     for (int i = 0; kv_trouble(r->kv); i++) {
         if (fault_env_frozen(r->env)) {
+            atomic_store(&r->n_probes, 0);
             crash(r);
             return false;
         }
@@ -344,6 +374,8 @@ static bool mend(struct rig *r)
         kv_keeper_poke(local_of(r->kv));
         usleep(50);
     }
+    atomic_store(&r->n_probes, 0);
+    come_round(r);
     r->counts->recoveries++;
     return true;
 }
@@ -473,9 +505,15 @@ static void after_step(struct rig *r)
         int before = atomic_load(&r->n_recovers);
 
         /* the first probe follows at once: the next step comes after it */
-        for (int i = 0; i < 200 && kv_trouble(r->kv) && atomic_load(&r->n_recovers) == before; i++) {
+        atomic_store(&r->n_probes, 1);
+        for (int i = 0; i < PATIENCE && kv_trouble(r->kv) && atomic_load(&r->n_recovers) == before; i++) {
             kv_keeper_poke(local_of(r->kv));
             usleep(50);
+        }
+        come_round(r);
+        if (fault_env_frozen(r->env)) {
+            crash(r);
+            return;
         }
         uint32_t what = driver_draw(&r->d, 4);
         if (what == 0)
@@ -525,14 +563,14 @@ void crash_rig_run(uint64_t seed, unsigned n_steps, bool crowded, struct crash_r
     r->d.arg = r;
     if (!crowded) {
         r->d.before = shut_gate;
-        r->d.after_first = wait_at_gate;
+        r->d.until_stands = wait_at_gate;
         r->d.after_last = open_gate;
-        r->d.reads_meanwhile = true;
+        r->d.repeatable = true;
+        fault_env_jobs(r->env, FAULT_JOBS_HELD);
     }
     r->d.heard = 1;
     if (open_store(r, &err) < 0)
         driver_fail(&r->d, "a new store does not open: %s", err.message);
-    fault_env_hold(r->env, !crowded);
     if (crowded)
         fault_env_delay(r->env, 200);
     driver_begin(&r->d, r->kv);
@@ -558,6 +596,8 @@ void crash_rig_run(uint64_t seed, unsigned n_steps, bool crowded, struct crash_r
             close_store(r);
         }
     }
+    for (size_t i = 0; i < r->d.trace.len; i++)
+        counts->path = (counts->path ^ (uint8_t)r->d.trace.p[i]) * 16777619;
     fault_env_destroy(r->env);
     remove_dir(r->dir);
     driver_finish(&r->d);

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 struct crash_rig_counts {
+    uint32_t path; /* a sum over all that was done and answered */
     size_t windows, crashes, crashes_while_opening, restarts, failures, recoveries, rotten, refused;
     size_t outcomes_open, revisions;
 };

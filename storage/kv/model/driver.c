@@ -60,7 +60,11 @@ static void say_bytes(struct buf *out, struct str s)
     if (s.len > 20) {
         struct str head = str_sub(s, 0, 12);
 
-        buf_printf(out, STR_FMT "…%zu#%llx", STR_ARG(head), s.len, (unsigned long long)str_hash(s));
+        uint32_t sum = 2166136261;
+
+        for (size_t i = 0; i < s.len; i++)
+            sum = (sum ^ (uint8_t)s.p[i]) * 16777619;
+        buf_printf(out, STR_FMT "…%zu#%x", STR_ARG(head), s.len, sum);
         return;
     }
     for (size_t i = 0; i < s.len; i++)
@@ -535,6 +539,7 @@ void driver_window(struct driver *d)
 {
     struct driver_txn *all[WINDOW];
     size_t n = d->remote ? 1 : 1 + driver_draw(d, WINDOW);
+    bool stands = !d->until_stands;
 
     pthread_mutex_lock(&d->lock); /* the arena is shared with what is under way: nothing */
     for (size_t i = 0; i < n; i++)
@@ -545,11 +550,8 @@ void driver_window(struct driver *d)
         d->before(d->arg);
     for (size_t i = 0; i < n; i++) {
         kv_txn(d->kv, &all[i]->txn, on_done, all[i]);
-        if (i == 0 && d->after_first) {
-            d->after_first(d->arg, &d->n_answered);
-            if (d->reads_meanwhile && driver_draw(d, 4) == 0)
-                driver_check_range(d);
-        }
+        if (!stands && (stands = d->until_stands(d->arg, &d->n_answered, i + 1)) && driver_draw(d, 4) == 0)
+            driver_check_range(d);
     }
     if (d->after_last)
         d->after_last(d->arg);

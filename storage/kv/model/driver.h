@@ -45,13 +45,14 @@ struct driver_event { /* heard from the publish hook */
 struct driver {
     uint64_t seed, random;
     struct kv *kv, *model;
-    /* How to hand in so that the store takes the first alone and the others together; each may be NULL. */
+    /* How to hand in so that the store takes the first alone and the others together; each may be NULL. `until_stands`
+     * answers whether the store stands now, false: all n are answered already. */
     void (*before)(void *arg);
-    void (*after_first)(void *arg, const size_t *n_answered);
+    bool (*until_stands)(void *arg, const size_t *n_answered, size_t n);
     void (*after_last)(void *arg);
     void *arg;
-    bool reads_meanwhile; /* whether the store stands still after the first */
-    bool remote;          /* one at a time, nothing that is wrong in itself, leases by another's clock */
+    bool repeatable; /* nothing goes on beside the calls: reads meanwhile only where the store stands still */
+    bool remote;     /* one at a time, nothing that is wrong in itself, leases by another's clock */
 
     struct arena *arena; /* for what is open: reset when nothing is */
     VEC(struct driver_txn *) open;

@@ -57,7 +57,7 @@ static void compare_range(struct driver *d, struct str key, struct str end, int6
     int want_rc = kv_range(d->model, key, end, revision, limit, driver_said_pair, &want, &want_at, &ignored);
 
     if (driver_is_trouble(rc)) {
-        driver_trace(d, "  range: %s", err.message);
+        driver_trace(d, "  range: %s", err_code_name(rc));
     } else if (rc != want_rc || (rc == 0 && (at != want_at || !str_eq(buf_str(&is), buf_str(&want))))) {
         driver_fail(d, "range at %lld (%s) answers at %lld: " STR_FMT "\nshould be (%d) at %lld: " STR_FMT,
                     (long long)revision, rc ? err.message : "fine", (long long)at, STR_ARG(buf_str(&is)), want_rc,
@@ -90,7 +90,7 @@ static void compare_history(struct driver *d, struct str key, struct str end, in
     int want_rc = kv_history(d->model, key, end, after, driver_said_event, &want, &ignored);
 
     if (driver_is_trouble(rc))
-        driver_trace(d, "  history: %s", err.message);
+        driver_trace(d, "  history: %s", err_code_name(rc));
     else if (rc != want_rc || (rc == 0 && !str_eq(buf_str(&is), buf_str(&want))))
         driver_fail(d, "history after %lld (%s):\n" STR_FMT "should be (%d):\n" STR_FMT, (long long)after,
                     rc ? err.message : "fine", STR_ARG(buf_str(&is)), want_rc, STR_ARG(buf_str(&want)));
@@ -189,12 +189,12 @@ void driver_compact(struct driver *d)
     int64_t newest = kv_revision(d->model), compacted = kv_compacted_revision(d->model);
     int64_t to = compacted + 1 + driver_draw(d, (uint32_t)(newest - compacted) + 1);
     struct err err, ignored;
-    int rc = kv_compact(d->kv, to, &err), want = kv_compact(d->model, to, &ignored);
 
-    driver_trace(d, "compact to %lld: %d", (long long)to, rc);
+    driver_trace(d, "compact to %lld", (long long)to);
+    int rc = kv_compact(d->kv, to, &err), want = kv_compact(d->model, to, &ignored);
     if (rc != want)
         driver_fail(d, "compacting %lld answers %d, should be %d", (long long)to, rc, want);
-    if (driver_draw(d, 4))
+    if (driver_draw(d, 4) || d->repeatable)
         kv_compact_wait(d->kv);
 }
 
@@ -239,7 +239,7 @@ void driver_lease_call(struct driver *d)
         new.due_from_ms = new.due_by_ms = new.unkept_due_ms = now_ms + new.ttl_s * 1000;
         new.maybe_granted = rc < 0;
         driver_trace(d, "grant %llx for %lld s: %s", (unsigned long long)new.id, (long long)new.ttl_s,
-                     rc ? err.message : "done");
+                     rc ? err_code_name(rc) : "done");
         if (rc == 0)
             model_add_lease(d->model, new.id, new.ttl_s);
         vec_push(&d->leases, new);

@@ -88,6 +88,7 @@ IOStatus fault_env::decide(unsigned call, const std::string &path, bool *half)
         return IOStatus::IOError("the machine is down");
     if ((call & FAULT_CHANGES) && crash_after && --crash_after == 0) {
         frozen = true;
+        jobs_changed.notify_all();
         *half = true;
         return IOStatus::IOError("the machine went down");
     }
@@ -221,6 +222,7 @@ File fault_env::after_crash(const Inode &before)
 {
     auto after = std::make_shared<Inode>();
     size_t tail = before.data.size() - before.synced, kept = 0;
+    uint64_t next = draw(); /* whatever is in it, the files after it meet the same fate */
 
     after->data = before.data;
     switch (below(5)) {
@@ -245,6 +247,7 @@ File fault_env::after_crash(const Inode &before)
         if (below(2) && range.first < after->data.size())
             garble(after->data, range.first, std::min(range.second, after->data.size()));
     after->synced = after->data.size();
+    random = next;
     return after;
 }
 
@@ -302,6 +305,7 @@ void fault_env_freeze(struct fault_env *d)
 {
     std::lock_guard<std::mutex> g(d->lock);
     d->frozen = true;
+    d->jobs_changed.notify_all();
 }
 
 void fault_env_crash_after(struct fault_env *d, uint32_t n_changes)

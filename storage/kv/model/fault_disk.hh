@@ -57,10 +57,12 @@ struct fault_env {
     struct Job {
         void (*fn)(void *), *arg, *tag;
         void (*cancelled)(void *);
+        bool urgent;
     };
     std::deque<Job> jobs;
     std::condition_variable jobs_changed;
-    bool held = false, pumping = false, running = false, over = false;
+    fault_jobs allowed = FAULT_JOBS_RUN;
+    bool pumping = false, running = false, over = false;
     std::thread worker;
 
     std::unique_ptr<rocksdb::Env> env;
@@ -98,6 +100,7 @@ struct fault_env {
     File after_crash(const Inode &before);
     void restart(bool power_lost);
     void work();
+    bool take_job(bool stalled, Job *ret);
 };
 
 #endif

@@ -377,10 +377,10 @@ class OneByOne : public EnvWrapper
     {
         file_system_ = target()->GetFileSystem();
     }
-    void Schedule(void (*fn)(void *), void *arg, Priority, void *tag, void (*cancelled)(void *)) override
+    void Schedule(void (*fn)(void *), void *arg, Priority priority, void *tag, void (*cancelled)(void *)) override
     {
         std::lock_guard<std::mutex> g(d->lock);
-        d->jobs.push_back({fn, arg, tag, cancelled});
+        d->jobs.push_back({fn, arg, tag, cancelled, priority == HIGH});
         d->jobs_changed.notify_all();
     }
     int UnSchedule(void *tag, Priority) override
@@ -413,20 +413,34 @@ class OneByOne : public EnvWrapper
 
 } // namespace
 
+/* The first that may run. */
+bool fault_env::take_job(bool stalled, Job *ret)
+{
+    bool any = pumping || stalled || frozen || allowed == FAULT_JOBS_RUN; /* down, they change nothing */
+    for (auto job = jobs.begin(); job != jobs.end(); ++job)
+        if (any || (allowed == FAULT_JOBS_FLUSH && job->urgent)) {
+            *ret = *job;
+            jobs.erase(job);
+            return true;
+        }
+    return false;
+}
+
 void fault_env::work()
 {
     std::unique_lock<std::mutex> g(lock);
+    bool stalled = false;
     for (;;) {
-        if (jobs.empty() || (held && !pumping)) {
+        Job job;
+        if (!take_job(stalled, &job)) {
             if (over)
                 return;
-            /* a writer may stall on a job that is held: let it go on before long */
-            bool stalled = jobs_changed.wait_for(g, std::chrono::milliseconds(100)) == std::cv_status::timeout;
-            if (!stalled || jobs.empty())
-                continue;
+            stalled = jobs_changed.wait_for(g, std::chrono::seconds(1)) == std::cv_status::timeout && !jobs.empty();
+            if (stalled && trace)
+                fprintf(stderr, "    a job runs by itself\n");
+            continue;
         }
-        Job job = jobs.front();
-        jobs.pop_front();
+        stalled = false;
         running = true;
         g.unlock();
         job.fn(job.arg);
@@ -455,7 +469,7 @@ void fault_env_destroy(struct fault_env *d)
     {
         std::lock_guard<std::mutex> g(d->lock);
         d->over = true;
-        d->held = false;
+        d->allowed = FAULT_JOBS_RUN;
         d->jobs_changed.notify_all();
     }
     d->worker.join();
@@ -467,10 +481,10 @@ struct rocksdb_env_t *fault_env_rocksdb(struct fault_env *d)
     return &d->handle;
 }
 
-void fault_env_hold(struct fault_env *d, bool held)
+void fault_env_jobs(struct fault_env *d, enum fault_jobs jobs)
 {
     std::lock_guard<std::mutex> g(d->lock);
-    d->held = held;
+    d->allowed = jobs;
     d->jobs_changed.notify_all();
 }
 

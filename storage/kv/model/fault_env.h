@@ -7,7 +7,8 @@
  * be lost although a later sync succeeds, as Linux has it.
  *
  * All chances are drawn from the seed. RocksDB's background jobs run one at a time, and only inside fault_env_pump when
- * held, so that the same calls meet the same faults.
+ * held, so that the same calls meet the same faults. Who writes much meanwhile pumps now and then, else RocksDB makes
+ * the writer wait for a job (they go on after a while, then at any time).
  */
 #ifndef SKIFF_STORAGE_KV_MODEL_FAULT_ENV_H
 #define SKIFF_STORAGE_KV_MODEL_FAULT_ENV_H
@@ -64,7 +65,8 @@ void fault_env_restart(struct fault_env *env, bool power_lost);
 /* Turns a bit of something synced in a table or blob file; false when there is none. */
 bool fault_env_rot(struct fault_env *env);
 
-void fault_env_hold(struct fault_env *env, bool held);
+enum fault_jobs { FAULT_JOBS_RUN, FAULT_JOBS_FLUSH, FAULT_JOBS_HELD }; /* FLUSH: only what RocksDB may wait for */
+void fault_env_jobs(struct fault_env *env, enum fault_jobs jobs);
 void fault_env_pump(struct fault_env *env); /* runs every background job there is, and those that follow from it */
 
 #ifdef __cplusplus
