@@ -74,7 +74,7 @@ static void read_contents(struct str batch, struct contents *ret)
     uint64_t family;
 
     while (s.len) {
-        int tag = *s.p;
+        int tag = (unsigned char)*s.p;
 
         s = str_sub(s, 1, s.len);
         family = 0;

@@ -27,7 +27,7 @@ bool wal_record_at(struct str text, size_t at, int *ret_type, struct str *ret)
     uint32_t masked = (uint32_t)wal_little(p, 4) - 0xa282ead8u;
     if (rocksdb_crc32c(0, p + 6, len + 1) != (masked >> 17 | masked << 15))
         return false;
-    *ret_type = p[6];
+    *ret_type = (unsigned char)p[6];
     *ret = (struct str){p + WAL_HEADER, len};
     return true;
 }
