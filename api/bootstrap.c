@@ -1,5 +1,6 @@
 #include "api/bootstrap.h"
 
+#include "api/bootstrap/plan.h"
 #include "api/bootstrap/tables.h"
 #include "api/masterleases.h"
 #include "base/clock.h"
@@ -19,20 +20,6 @@
 #define KEEP_INTERVAL_S 10
 #define NEWEST_MS 10000
 #define ATTEMPTS 16 /* several servers begin at once */
-
-struct plan { /* what one transaction will create or change */
-    struct api_server *server;
-    struct arena *arena, *scratch;
-    struct str now;
-    struct cache_write *writes;
-    size_t len, cap;
-    const struct str *addresses; /* of all servers */
-    size_t n_addresses;
-    struct err *err;
-    int rc;
-};
-
-static const struct str rbac_group = {"rbac.authorization.k8s.io", 25};
 
 int bootstrap_cidr_address(const char *cidr, unsigned n, char *ret, size_t cap, struct err *err)
 {
@@ -62,7 +49,7 @@ int bootstrap_cidr_address(const char *cidr, unsigned n, char *ret, size_t cap, 
 
 /* ---- one object ---- */
 
-static struct value *metadata_fill(struct plan *p, struct value *v, struct str ns, struct str name)
+static struct value *metadata_fill(struct bootstrap_plan *p, struct value *v, struct str ns, struct str name)
 {
     struct arena *a = p->scratch;
     struct value *given = value_getz(v, "metadata"), *metadata = value_map(a), *whole = value_map(a);
@@ -80,9 +67,8 @@ static struct value *metadata_fill(struct plan *p, struct value *v, struct str n
     return whole;
 }
 
-/* `v` lacks name, uid and creation time. Nothing happens when the object exists. */
-static void plan_create(struct plan *p, struct str group, struct str resource, struct str ns, struct str name,
-                        struct value *v)
+void bootstrap_plan_create(struct bootstrap_plan *p, struct str group, struct str resource, struct str ns,
+                           struct str name, struct value *v)
 {
     const struct resource *r = resource_find(group, resource);
     if (!r || p->rc < 0)
@@ -105,13 +91,13 @@ static void plan_create(struct plan *p, struct str group, struct str resource, s
 
 /* Replace the members named (up to a NULL) of an existing object where they are not what they should be; else create.
  */
-static void plan_keep(struct plan *p, struct str group, struct str resource, struct str ns, struct str name,
+static void plan_keep(struct bootstrap_plan *p, struct str group, struct str resource, struct str ns, struct str name,
                       struct value *v, const char *const *members)
 {
     const struct resource *r = resource_find(group, resource);
     const struct object *there = r ? cache_find(p->server->cache, r, ns, name) : NULL;
     if (!there) {
-        plan_create(p, group, resource, ns, name, v);
+        bootstrap_plan_create(p, group, resource, ns, name, v);
         return;
     }
     struct arena *a = p->scratch;
@@ -138,7 +124,7 @@ static void plan_keep(struct plan *p, struct str group, struct str resource, str
         object_put(there);
 }
 
-static struct value *text_value(struct plan *p, const char *json)
+static struct value *text_value(struct bootstrap_plan *p, const char *json)
 {
     struct json_options plain = {0};
     struct value *v;
@@ -147,145 +133,27 @@ static struct value *text_value(struct plan *p, const char *json)
     return v;
 }
 
-/* ---- RBAC ---- */
-
-static struct value *list_of(struct arena *a, const char *text)
-{
-    struct value *list = value_list(a);
-    struct str rest = str_from(text), one;
-    while (str_split(&rest, ',', &one))
-        value_append(a, list, value_string(a, one));
-    return list;
-}
-
-static void set_list(struct arena *a, struct value *rule, const char *key, const char *text)
-{
-    if (text)
-        value_setz(a, rule, key, list_of(a, text));
-}
-
-static struct value *rbac_metadata(struct arena *a, struct value *v)
-{
-    struct value *labels = value_ensure_map(a, v, "metadata.labels");
-    value_setz(a, labels, "kubernetes.io/bootstrapping", value_stringz(a, "rbac-defaults"));
-    struct value *annotations = value_ensure_map(a, v, "metadata.annotations");
-    value_setz(a, annotations, "rbac.authorization.kubernetes.io/autoupdate", value_stringz(a, "true"));
-    return labels;
-}
-
-static void plan_aggregation(struct arena *a, struct value *v, const char *role)
-{
-    struct value *selectors = NULL;
-    for (const struct bootstrap_label *l = bootstrap_aggregations; l->role; l++) {
-        if (strcmp(l->role, role) != 0)
-            continue;
-        if (!selectors)
-            selectors = value_ensure_list(a, value_ensure_map(a, v, "aggregationRule"), "clusterRoleSelectors");
-        struct value *one = value_map(a);
-        value_set(a, value_ensure_map(a, one, "matchLabels"), str_from(l->label), value_stringz(a, "true"));
-        value_append(a, selectors, one);
-    }
-}
-
-/* The rows of one role, from the first on; answers the row after them. */
-static const struct bootstrap_rule *plan_role(struct plan *p, const struct bootstrap_rule *row)
-{
-    struct arena *a = p->scratch;
-    struct value *v = value_map(a), *rules = value_list(a);
-    const char *ns = row->namespace_, *name = row->role;
-    struct value *labels = rbac_metadata(a, v);
-    for (const struct bootstrap_label *l = bootstrap_role_labels; !ns && l->role; l++)
-        if (strcmp(l->role, name) == 0)
-            value_set(a, labels, str_from(l->label), value_stringz(a, "true"));
-    for (;
-         row->role && strcmp(row->role, name) == 0 && strcmp(row->namespace_ ? row->namespace_ : "", ns ? ns : "") == 0;
-         row++) {
-        if (!row->verbs)
-            continue;
-        struct value *rule = value_map(a);
-        set_list(a, rule, "verbs", row->verbs);
-        set_list(a, rule, "apiGroups", row->groups);
-        set_list(a, rule, "resources", row->resources);
-        set_list(a, rule, "resourceNames", row->names);
-        set_list(a, rule, "nonResourceURLs", row->urls);
-        value_append(a, rules, rule);
-    }
-    value_setz(a, v, "rules", rules);
-    if (!ns)
-        plan_aggregation(a, v, name);
-    plan_create(p, rbac_group, ns ? STR("roles") : STR("clusterroles"), str_from(ns), str_from(name), v);
-    arena_reset(a);
-    return row;
-}
-
-static struct value *subject_value(struct arena *a, struct str text)
-{
-    struct value *v = value_map(a);
-    struct str kind, ns;
-    str_split(&text, ':', &kind);
-    value_setz(a, v, "kind", value_string(a, kind));
-    if (str_eq(kind, STR("ServiceAccount"))) {
-        str_split(&text, '/', &ns);
-        value_setz(a, v, "name", value_string(a, text));
-        value_setz(a, v, "namespace", value_string(a, ns));
-        return v;
-    }
-    value_setz(a, v, "apiGroup", value_string(a, rbac_group));
-    value_setz(a, v, "name", value_string(a, text));
-    return v;
-}
-
-static void plan_binding(struct plan *p, const struct bootstrap_binding *b)
-{
-    struct arena *a = p->scratch;
-    struct value *v = value_map(a), *ref = value_map(a);
-    struct str rest = str_from(b->role), kind, one;
-    rbac_metadata(a, v);
-    str_split(&rest, '/', &kind);
-    value_setz(a, ref, "apiGroup", value_string(a, rbac_group));
-    value_setz(a, ref, "kind", value_string(a, kind));
-    value_setz(a, ref, "name", value_string(a, rest));
-    if (b->subjects) {
-        struct value *subjects = value_list(a);
-        rest = str_from(b->subjects);
-        while (str_split(&rest, ',', &one))
-            value_append(a, subjects, subject_value(a, one));
-        value_setz(a, v, "subjects", subjects);
-    }
-    value_setz(a, v, "roleRef", ref);
-    plan_create(p, rbac_group, b->namespace_ ? STR("rolebindings") : STR("clusterrolebindings"),
-                str_from(b->namespace_), str_from(b->name), v);
-    arena_reset(a);
-}
-
-static void plan_rbac(struct plan *p)
-{
-    for (const struct bootstrap_rule *row = bootstrap_rules; row->role;)
-        row = plan_role(p, row);
-    for (const struct bootstrap_binding *b = bootstrap_bindings; b->name; b++)
-        plan_binding(p, b);
-}
-
 /* ---- the rest ---- */
 
-static void put_now(struct plan *p, struct value *v)
+static void put_now(struct bootstrap_plan *p, struct value *v)
 {
     struct value *conditions = value_path(v, "status.conditions");
     for (size_t i = 0; i < value_len(conditions); i++)
         value_setz(p->scratch, value_at(conditions, i), "lastTransitionTime", value_string(p->scratch, p->now));
 }
 
-static void plan_objects(struct plan *p)
+static void plan_objects(struct bootstrap_plan *p)
 {
     for (const struct bootstrap_object *o = bootstrap_objects; o->name; o++) {
         struct value *v = text_value(p, o->json);
         put_now(p, v);
-        plan_create(p, str_from(o->group), str_from(o->resource), str_from(o->namespace_), str_from(o->name), v);
+        bootstrap_plan_create(p, str_from(o->group), str_from(o->resource), str_from(o->namespace_), str_from(o->name),
+                              v);
         arena_reset(p->scratch);
     }
 }
 
-static void plan_config_maps(struct plan *p)
+static void plan_config_maps(struct bootstrap_plan *p)
 {
     struct arena *a = p->scratch;
     struct value *v = value_map(a);
@@ -294,14 +162,14 @@ static void plan_config_maps(struct plan *p)
               (const char *const[]){"data", NULL});
     v = value_map(a);
     value_setz(a, value_ensure_map(a, v, "data"), "since", value_string(a, str_sub(p->now, 0, 10)));
-    plan_create(p, STR(""), STR("configmaps"), STR("kube-system"),
-                STR("kube-apiserver-legacy-service-account-token-tracking"), v);
+    bootstrap_plan_create(p, STR(""), STR("configmaps"), STR("kube-system"),
+                          STR("kube-apiserver-legacy-service-account-token-tracking"), v);
     arena_reset(a);
 }
 
 /* ---- what speaks of this server ---- */
 
-static void plan_service(struct plan *p, struct str ip, bool v6)
+static void plan_service(struct bootstrap_plan *p, struct str ip, bool v6)
 {
     struct arena *a = p->scratch;
     const char *family = v6 ? "IPv6" : "IPv4";
@@ -331,7 +199,7 @@ static void plan_service(struct plan *p, struct str ip, bool v6)
         "\"ipaddress.kubernetes.io/managed-by\":\"ipallocator.k8s.io\"}},"
         "\"spec\":{\"parentRef\":{\"resource\":\"services\",\"namespace\":\"default\",\"name\":\"kubernetes\"}}}",
         family);
-    plan_create(p, STR("networking.k8s.io"), STR("ipaddresses"), STR_NULL, ip, text_value(p, text.p));
+    bootstrap_plan_create(p, STR("networking.k8s.io"), STR("ipaddresses"), STR_NULL, ip, text_value(p, text.p));
     text = arena_printf(
         a,
         "{\"spec\":{\"cidrs\":[\"%s\"]},\"status\":{\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\","
@@ -339,7 +207,7 @@ static void plan_service(struct plan *p, struct str ip, bool v6)
         p->server->options.service_cidr);
     v = text_value(p, text.p);
     put_now(p, v);
-    plan_create(p, STR("networking.k8s.io"), STR("servicecidrs"), STR_NULL, STR("kubernetes"), v);
+    bootstrap_plan_create(p, STR("networking.k8s.io"), STR("servicecidrs"), STR_NULL, STR("kubernetes"), v);
     arena_reset(a);
 }
 
@@ -360,7 +228,7 @@ static bool is_v6(struct str address)
     return str_index(address, ':', &ignored);
 }
 
-static void plan_endpoints(struct plan *p)
+static void plan_endpoints(struct bootstrap_plan *p)
 {
     struct arena *a = p->scratch;
     struct buf subset = {0}, slice = {0};
@@ -420,7 +288,7 @@ static void committed(void *arg, int rc, int64_t revision, const struct object *
 }
 
 /* In as many transactions as the store needs: each object stands by itself. */
-static int plan_commit(struct plan *p)
+static int plan_commit(struct bootstrap_plan *p)
 {
     size_t most = kv_txn_max(p->server->kv), n;
     int rc = 0;
@@ -439,7 +307,7 @@ static int plan_commit(struct plan *p)
 }
 
 /* Who serves: this server; where others share the store, all that renew their key, with ours among them or without. */
-static int find_servers(struct plan *p, bool leaving)
+static int find_servers(struct bootstrap_plan *p, bool leaving)
 {
     struct api_server *s = p->server;
     struct str *own = ARENA_NEW(p->arena, struct str), *listed;
@@ -460,7 +328,7 @@ enum extent { EVERYTHING, OWN, LEAVING }; /* all objects; what speaks of this se
 
 static int run(struct api_server *s, enum extent extent, struct err *err)
 {
-    struct plan p = {.server = s, .arena = arena_create(0), .scratch = arena_create(0), .err = err};
+    struct bootstrap_plan p = {.server = s, .arena = arena_create(0), .scratch = arena_create(0), .err = err};
     char ip[64];
     p.now = time_format(p.arena, clock_wall_ms() / 1000 * 1000000);
     p.rc = bootstrap_cidr_address(s->options.service_cidr, 1, ip, sizeof ip, err);
@@ -468,7 +336,7 @@ static int run(struct api_server *s, enum extent extent, struct err *err)
         p.rc = find_servers(&p, extent == LEAVING);
     if (p.rc == 0 && extent == EVERYTHING) {
         plan_objects(&p);
-        plan_rbac(&p);
+        bootstrap_plan_rbac(&p);
         plan_config_maps(&p);
     }
     if (p.rc == 0) {
