@@ -116,6 +116,10 @@ static int check_logs(const char *dir, const struct wal_manifest *manifest, uint
     uint64_t expected = manifest->torn ? *last + 1 : 0;
     int rc = 0;
 
+    if (manifest->torn && manifest->newer_log && (!n || logs[0] >= manifest->newer_log))
+        rc = err_set(err, ERR_CORRUPT,
+                     "the manifest in %s is damaged at byte %zu: log %06llu, which is needed then, is gone" ADVICE, dir,
+                     manifest->good_end, (unsigned long long)manifest->oldest_log);
     for (size_t i = 0; i < n && rc == 0; i++) {
         struct wal_span s;
         char path[4096];

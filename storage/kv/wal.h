@@ -49,7 +49,8 @@ void wal_read(struct str text, uint64_t until, struct wal_span *ret);
 
 struct wal_manifest { /* up to its end, or to where it is torn */
     uint64_t last_sequence, oldest_log;
-    bool torn; /* something that is no whole record stands at good_end */
+    uint64_t newer_log; /* from which on the next space needs them; 0: all from the same */
+    bool torn;          /* something that is no whole record stands at good_end */
     size_t good_end;
     bool damaged; /* and that was synced: what follows says so */
 };

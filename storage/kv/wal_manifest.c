@@ -159,5 +159,8 @@ bool wal_manifest_read(struct str text, struct wal_manifest *ret)
     for (int i = 0; i < KV_SPACES; i++)
         if (logs[i] < ret->oldest_log)
             ret->oldest_log = logs[i];
+    for (int i = 0; i < KV_SPACES; i++)
+        if (logs[i] > ret->oldest_log && (!ret->newer_log || logs[i] < ret->newer_log))
+            ret->newer_log = logs[i];
     return (known && !ret->torn) || ret->last_sequence;
 }
