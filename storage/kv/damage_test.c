@@ -211,7 +211,8 @@ static void every_file(void **state)
         snprintf(path, sizeof path, "%s/%s", made, e->d_name);
         if (stat(path, &st) < 0 || !S_ISREG(st.st_mode) || !st.st_size || !strncmp(e->d_name, "LOG", 3))
             continue;
-        for (int i = 0; i < n_trials; i++) {
+        bool manifest = !strncmp(e->d_name, "MANIFEST", 8); /* its end may be cut off, if it was torn off */
+        for (int i = 0; i < (manifest ? 4 * n_trials : n_trials); i++) {
             draw ^= draw << 13, draw ^= draw >> 7, draw ^= draw << 17;
             size_t at = i == 0 ? 0 : i == 1 ? (size_t)st.st_size - 1 : draw % (size_t)st.st_size;
             int got = trial(e->d_name, at, (unsigned char)(1 + draw % 255), i % 2 ? 1 : 16);

@@ -7,7 +7,7 @@
  *
  * The manifest, which says what files there are, is synced with every change, too: what is torn off its end happened to
  * nobody, for RocksDB deletes what a change replaces only afterwards. It is cut off, since RocksDB would refuse it,
- * unless records of later syncs follow, or logs that it still needs are gone.
+ * unless whole records follow, or logs that it still needs are gone.
  *
  * How far the acknowledged writes go stands in the file `synced`, written without a sync of its own: what it says may
  * be older than the truth, never ahead of it.

@@ -38,7 +38,7 @@ static bool skip_custom(struct str *s, uint64_t end)
 }
 
 struct edit {
-    uint64_t family, log_number, last_sequence, next_file;
+    uint64_t family, log_number, last_sequence;
     bool has_log, has_sequence, dropped;
 };
 
@@ -62,9 +62,7 @@ static bool read_edit(struct str s, struct edit *e)
         case 4:
             ok = e->has_sequence = wal_take_varint(&s, &e->last_sequence);
             break;
-        case 3:
-            ok = wal_take_varint(&s, &e->next_file);
-            break;
+        case 3:   /* next file number */
         case 9:   /* previous log */
         case 10:  /* oldest log to keep */
         case 203: /* largest column family */
@@ -110,23 +108,19 @@ static bool read_edit(struct str s, struct edit *e)
     return true;
 }
 
-/* Whether edits of more than one sync stand behind the damage, whole: then what is damaged was synced. Those of one
- * sync count from the same next file. */
-static bool is_any_synced(struct str text, size_t damage)
+/* Whether an edit stands behind the damage, whole. Those of one sync could be torn so that the first is lost and the
+ * last is not; but most syncs have one edit, and a store that is not opened is better than one that forgets. */
+static bool is_any_whole(struct str text, size_t damage)
 {
-    uint64_t next_file = 0;
     struct str payload;
     int type;
 
     for (size_t at = damage + 1; at + WAL_HEADER < text.len; at++) {
         struct edit e = {0};
 
-        if (text.p[at + 6] != WAL_FULL || !wal_record_at(text, at, &type, &payload) || !read_edit(payload, &e) ||
-            !e.next_file)
-            continue;
-        if (next_file && e.next_file != next_file)
+        if (text.p[at + 6] == WAL_FULL && wal_record_at(text, at, &type, &payload) && payload.len &&
+            read_edit(payload, &e))
             return true;
-        next_file = e.next_file;
     }
     return false;
 }
@@ -154,7 +148,7 @@ bool wal_manifest_read(struct str text, struct wal_manifest *ret)
     buf_free(&r.pieces);
     ret->torn = rc < 0;
     ret->good_end = r.begin;
-    ret->damaged = ret->torn && is_any_synced(text, r.begin);
+    ret->damaged = ret->torn && is_any_whole(text, r.begin);
     ret->oldest_log = UINT64_MAX;
     for (int i = 0; i < KV_SPACES; i++)
         if (logs[i] < ret->oldest_log)
@@ -162,5 +156,5 @@ bool wal_manifest_read(struct str text, struct wal_manifest *ret)
     for (int i = 0; i < KV_SPACES; i++)
         if (logs[i] > ret->oldest_log && (!ret->newer_log || logs[i] < ret->newer_log))
             ret->newer_log = logs[i];
-    return (known && !ret->torn) || ret->last_sequence;
+    return (known && !ret->torn) || ret->last_sequence || ret->damaged;
 }
