@@ -282,12 +282,14 @@ struct driver_lease *driver_lease_of(struct driver *d, int64_t id)
     return NULL;
 }
 
-/* A put with a time to live came under a lease of the store's choosing. */
-static void joined(struct driver *d, int64_t id, int64_t ttl_s)
+/* A put with a time to live came under a lease of the store's choosing: whether it may have. */
+static bool joined(struct driver *d, int64_t id, int64_t ttl_s)
 {
     struct driver_lease *l = driver_lease_of(d, id);
     int64_t now_ms = clock_mono_ms(), longest_ms = ttl_s * 50 < 60000 ? ttl_s * 50 : 60000;
 
+    if (l && (l->ttl_s != ttl_s || now_ms + ttl_s * 1000 > l->due_by_ms))
+        return false;
     model_add_lease(d->model, id, ttl_s);
     if (!l) {
         vec_push(&d->leases, (struct driver_lease){.id = id, .ttl_s = ttl_s, .was_due_ms = INT64_MAX, .shared = true});
@@ -295,19 +297,18 @@ static void joined(struct driver *d, int64_t id, int64_t ttl_s)
         l->due_by_ms = now_ms + ttl_s * 1000 + longest_ms;
     }
     l->due_from_ms = now_ms + ttl_s * 1000;
-    if (l->ttl_s != ttl_s || l->due_from_ms > l->due_by_ms)
-        driver_fail(d, "a lease for %lld s, %llx, was joined for %lld s, too late", (long long)l->ttl_s,
-                    (unsigned long long)id, (long long)ttl_s);
+    return true;
 }
 
-/* The transaction with the leases that its timed puts got, as told by events[0..n). */
-struct kv_txn driver_with_leases(struct driver *d, const struct kv_txn *t, const struct driver_event *events, size_t n)
+struct kv_txn driver_with_leases(struct driver *d, const struct kv_txn *t, const struct driver_event *events, size_t n,
+                                 bool *ret_fits)
 {
     struct kv_txn copy = *t;
     struct kv_txn asks = {.compares = t->compares, .n_compares = t->n_compares};
     struct kv_txn_result answer;
     struct err err;
 
+    *ret_fits = true;
     kv_txn_wait(d->model, d->arena, &asks, &answer, &err);
     for (int branch = 0; branch < 2; branch++) {
         if (branch == answer.succeeded)
@@ -319,7 +320,7 @@ struct kv_txn driver_with_leases(struct driver *d, const struct kv_txn *t, const
             ops[i] = branch ? t->failure[i] : t->success[i];
             for (size_t e = 0; ops[i].ttl_s && e < n; e++)
                 if (!events[e].deleted && events[e].lease && str_eq(events[e].key, ops[i].key)) {
-                    joined(d, events[e].lease, ops[i].ttl_s);
+                    *ret_fits = joined(d, events[e].lease, ops[i].ttl_s) && *ret_fits;
                     ops[i].lease = events[e].lease;
                     ops[i].ttl_s = 0;
                 }
@@ -398,7 +399,10 @@ static void absorb(struct driver *d)
         while (t->rc == 0 && t->revision == before + 1 && n < d->events.len &&
                d->events.items[n].revision == t->revision)
             n++;
-        struct kv_txn txn = driver_with_leases(d, &t->txn, d->events.items, n);
+        bool fits;
+        struct kv_txn txn = driver_with_leases(d, &t->txn, d->events.items, n, &fits);
+        if (!fits)
+            driver_fail(d, "revision %lld joined a lease of another length, or too late", (long long)t->revision);
         driver_on_model(d, &txn, &text);
         if (!str_eq(buf_str(&text), t->text)) {
             struct buf asked = {0};

@@ -420,9 +420,11 @@ static bool explain_by_txn(struct driver *d, const struct driver_txn *t, const s
 
     for (size_t i = 0; i < d->leases.len; i++)
         vec_push(&leases, d->leases.items[i]);
-    struct kv_txn txn = driver_with_leases(d, &t->txn, events, n);
-    driver_on_model(d, &txn, &text);
-    bool same = kv_revision(d->model) == before + 1 && driver_changes_are(d, before, events, n);
+    bool fits;
+    struct kv_txn txn = driver_with_leases(d, &t->txn, events, n, &fits);
+    if (fits)
+        driver_on_model(d, &txn, &text);
+    bool same = fits && kv_revision(d->model) == before + 1 && driver_changes_are(d, before, events, n);
     if (!same) {
         model_undo(d->model, before);
         d->leases.len = 0;

@@ -14,7 +14,10 @@ bool driver_said_pair(void *buf, const struct kv_pair *p);
 bool driver_said_event(void *buf, const struct kv_event *e);
 void driver_on_publish(void *driver, const struct kv_event *events, size_t n, int64_t revision);
 struct driver_lease *driver_lease_of(struct driver *d, int64_t id);
-struct kv_txn driver_with_leases(struct driver *d, const struct kv_txn *t, const struct driver_event *events, size_t n);
+/* The transaction with the leases that its timed puts got, as told by events[0..n); does not fit when it cannot have
+ * got them: another length, or joined too late. */
+struct kv_txn driver_with_leases(struct driver *d, const struct kv_txn *t, const struct driver_event *events, size_t n,
+                                 bool *ret_fits);
 int driver_on_model(struct driver *d, const struct kv_txn *t, struct buf *text);
 void driver_compare_heard(struct driver *d, int64_t revision);
 /* Whether the model's changes after `revision` are events[0..n). */
