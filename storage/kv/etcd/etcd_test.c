@@ -385,6 +385,7 @@ static void hung(void **state)
 
     put(kv, "k", "1", NULL);
     kill(server.pid, SIGSTOP);
+    assert_int_equal(waitpid(server.pid, NULL, WUNTRACED), server.pid); /* every thread of it has stopped */
     kv_newest(kv, got_newest, &n);
     for (int i = 0; i < 1000 && !kv_trouble(kv); i++)
         usleep(10000);
