@@ -112,7 +112,7 @@ static int issue(struct api_request *req, struct value *v, struct err *err)
                                   .expires_s = now_s + wanted_s};
     fill_audiences(req, v, &claims);
     const struct value *ref = value_path(v, "spec.boundObjectRef");
-    if (ref && (rc = bind_to(req, ref, &claims, err)) < 0)
+    if (ref && ref->kind != VALUE_NULL && (rc = bind_to(req, ref, &claims, err)) < 0)
         return rc;
     if (wanted_s == WARN_ONLY_S && for_this_server(&claims)) {
         claims.warn_after_s = claims.expires_s;
