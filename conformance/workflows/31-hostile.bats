@@ -36,7 +36,7 @@ teardown() {
 }
 
 files() { ls /proc/"$PID"/fd | wc -l; }
-resident() { awk '/^VmRSS/ {print $2}' /proc/"${PID:-$(cat "$BATS_FILE_TMPDIR/pid")}"/status; }
+resident() { awk '/^RssAnon/ {print $2}' /proc/"${PID:-$(cat "$BATS_FILE_TMPDIR/pid")}"/status; }
 kube() { timeout 20 kubectl --kubeconfig "$BATS_FILE_TMPDIR/data/admin.kubeconfig" "$@"; }
 served() { kube get namespace default -o name >/dev/null; }
 
