@@ -277,8 +277,19 @@ void driver_lease_call(struct driver *d)
         driver_fail(d, "a call about a lease answers %d: %s", rc, err.message);
 }
 
+static bool is_due(const struct driver_lease *l)
+{
+    return l->due_from_ms <= clock_mono_ms();
+}
+
+/* In a crash: revoking it had no answer; or keeping it alive had none, and the store forgot that it was tried. */
+static bool may_have_gone(const struct driver_lease *l)
+{
+    return l->maybe_revoked || (l->maybe_kept && !l->kept && l->unkept_due_ms <= clock_mono_ms());
+}
+
 /* Events of one revision that no transaction made: the end of leases, whole. Answers whether they are that. */
-static bool explain_by_leases(struct driver *d, const struct driver_event *events, size_t n, bool may_be_revoked)
+static bool explain_by_leases(struct driver *d, const struct driver_event *events, size_t n, bool crashed)
 {
     int64_t ids[32], before = kv_revision(d->model);
     size_t n_ids = 0;
@@ -293,7 +304,7 @@ static bool explain_by_leases(struct driver *d, const struct driver_event *event
             if (events[i].text.p[at - 1] == '~')
                 lease = (int64_t)strtoull(events[i].text.p + at, NULL, 16);
         const struct driver_lease *l = driver_lease_of(d, lease);
-        if (!l || !(l->due_from_ms <= clock_mono_ms() || (may_be_revoked && l->maybe_revoked)))
+        if (!l || !(is_due(l) || (crashed && may_have_gone(l))))
             return false;
         bool known = false;
         for (size_t k = 0; k < n_ids; k++)
